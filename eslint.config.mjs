@@ -2,7 +2,16 @@ import eslint from '@eslint/js';
 import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
-const nodeGlobals = { process: 'readonly', console: 'readonly', require: 'readonly', module: 'writable', URL: 'readonly', setTimeout: 'readonly', fetch: 'readonly', Buffer: 'readonly' };
+const nodeGlobals = {
+  process: 'readonly',
+  console: 'readonly',
+  require: 'readonly',
+  module: 'writable',
+  URL: 'readonly',
+  setTimeout: 'readonly',
+  fetch: 'readonly',
+  Buffer: 'readonly',
+};
 
 export default tseslint.config(
   { ignores: ['dist', 'coverage', 'node_modules', '.tallystick', '**/migrations/**'] },

@@ -20,7 +20,9 @@ const startedAt = Date.now();
 const apps = readdirSync('apps').filter((app) => existsSync(`apps/${app}/tsconfig.app.json`));
 console.error(`building ${apps.join(', ')} …`);
 rmSync('dist', { recursive: true, force: true });
-const build = spawnSync(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build', ...apps], { stdio: ['ignore', 'inherit', 'inherit'] });
+const build = spawnSync(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build', ...apps], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
 if (build.status !== 0) process.exit(build.status ?? 1);
 writeFileSync(stamp, '');
 console.error(`built in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);

@@ -7,11 +7,7 @@ import { join } from 'node:path';
 
 const kinds = process.argv.slice(2).filter((arg) => /^([a-z0-9]+-)?spec$/.test(arg));
 const jestArgs = process.argv.slice(2).filter((arg) => !kinds.includes(arg));
-const node = [
-  '--experimental-vm-modules',
-  '--disable-warning=ExperimentalWarning',
-  'node_modules/jest/bin/jest.js',
-];
+const node = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
 
 let postgres;
 let dataDir;
@@ -26,7 +22,7 @@ let status = 0;
 for (const kind of kinds) {
   console.error(`\n# ${kind}`);
   const perKind = kind === 'spec' ? [] : ['--testTimeout=60000', ...(kind === 'integration-spec' ? [] : ['--runInBand'])];
-  const run = spawnSync(process.execPath, [...node, `--testRegex=\\.${kind}\\.ts$`, ...perKind, ...jestArgs], { stdio: 'inherit', env });
+  const run = spawnSync(process.execPath, [...node, ...jestArgs, `--testRegex=\\.${kind}\\.ts$`, ...perKind], { stdio: 'inherit', env });
   status ||= run.status ?? 1;
 }
 await postgres?.stop();
