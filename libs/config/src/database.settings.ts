@@ -1,4 +1,4 @@
-import { IsInt, IsNotEmpty, IsString, IsUrl, Max, Min, ValidateIf } from 'class-validator';
+import { IsBoolean, IsInt, IsNotEmpty, IsString, IsUrl, Max, Min, ValidateIf } from 'class-validator';
 import { Setting } from './setting.js';
 
 /** Where PostgreSQL is: one URL, or the parts. */
@@ -44,6 +44,13 @@ export class DatabaseSettings {
   @Min(2)
   @Max(500)
   readonly poolSize: number = 10;
+
+  @Setting({
+    env: 'DATABASE_ALLOW_DATA_LOSS',
+    describe: 'Accept a server with fsync, full_page_writes or synchronous_commit off. For tests only.',
+  })
+  @IsBoolean()
+  readonly allowDataLoss: boolean = false;
 
   /** The URL as given, or made of the parts. */
   get connectionUrl(): string {

@@ -1,0 +1,37 @@
+import 'reflect-metadata';
+import { DataSource } from 'typeorm';
+import { Batch } from './entities/batch.js';
+import { Device } from './entities/device.js';
+import { Message } from './entities/message.js';
+import { RejectedMessage } from './entities/rejected-message.js';
+import { migrations } from './migrations/index.js';
+
+export interface DataSourceOptions {
+  /** Most connections; 10 by default. */
+  poolSize?: number;
+  /** Shown in pg_stat_activity. */
+  applicationName?: string;
+}
+
+/** A TypeORM data source for the schema, not yet connected. Connecting gives up after 2 s; idle connections close after 30 s. */
+export function createDataSource(url: string, options: DataSourceOptions = {}): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url,
+    entities: [Device, Batch, Message, RejectedMessage],
+    migrations,
+    migrationsTableName: 'migrations',
+    synchronize: false,
+    uuidExtension: 'pgcrypto',
+    installExtensions: false,
+    applicationName: options.applicationName ?? 'tallystick',
+    poolSize: options.poolSize ?? 10,
+    connectTimeoutMS: 2_000,
+    extra: { idleTimeoutMillis: 30_000, keepAlive: true },
+    // An idle connection that breaks is replaced by the pool at its next use; the query that meets it reports the error.
+    poolErrorHandler: () => undefined,
+  });
+}
+
+/** The entry of the TypeORM command line only: `npm run migration:generate`. */
+export default createDataSource(process.env.DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/tallystick');

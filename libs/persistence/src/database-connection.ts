@@ -1,0 +1,52 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { assertSchema, SchemaError } from './schema.js';
+import { assertDurability, DurabilityError } from './durability.js';
+
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 10_000;
+
+export interface DatabaseConnectionOptions {
+  /** Accept a server that may lose what it has acknowledged (tests, demonstrations). */
+  allowDataLoss: boolean;
+  onRetry?: (error: Error, delayMs: number) => void;
+}
+
+/** Connects a data source in the background, for as long as it takes: an app stays up while the database is away. */
+export class DatabaseConnection {
+  private readonly stopping = new AbortController();
+  /** Why the database cannot be used now; undefined once it can. */
+  problem: string | undefined = 'not connected yet';
+
+  constructor(
+    readonly dataSource: DataSource,
+    private readonly options: DatabaseConnectionOptions,
+  ) {}
+
+  /**
+   * Resolves when the database is connected, has the schema and keeps what it acknowledges. Rejects only with what a retry
+   * cannot mend: SchemaError, DurabilityError, or AbortError after close().
+   */
+  async connect(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        if (!this.dataSource.isInitialized) await this.dataSource.initialize();
+        await assertSchema(this.dataSource);
+        if (!this.options.allowDataLoss) await assertDurability(this.dataSource);
+        this.problem = undefined;
+        return;
+      } catch (error) {
+        if (error instanceof SchemaError || error instanceof DurabilityError) throw error;
+        const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
+        this.problem = (error as Error).message || (error as { code?: string }).code || 'unknown error';
+        this.options.onRetry?.(error as Error, Math.round(delayMs));
+        await sleep(delayMs, undefined, { signal: this.stopping.signal });
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.stopping.abort();
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
+}

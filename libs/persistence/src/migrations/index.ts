@@ -1,0 +1,4 @@
+import { Telemetry1793000000000 } from './1793000000000-telemetry.js';
+
+/** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
+export const migrations = [Telemetry1793000000000];

@@ -1,0 +1,32 @@
+import type { Pool, PoolClient } from 'pg';
+import type { DataSource } from 'typeorm';
+
+/** The pg pool under a connected data source, for COPY and for statements on a connection that one writer owns. */
+export function poolOf(dataSource: DataSource): Pool {
+  return (dataSource.driver as unknown as { master: Pool }).master;
+}
+
+/**
+ * Runs `work` between BEGIN and COMMIT on one connection. When anything throws, the transaction is rolled back, or, if the
+ * connection is broken, the connection is thrown away; the error is thrown on. An error out of COMMIT itself leaves the
+ * outcome unknown: the caller must be able to tell by asking again.
+ */
+export async function inTransaction<T>(dataSource: DataSource, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await poolOf(dataSource).connect();
+  let broken: Error | undefined;
+  // A connection that dies says so to its query and as an event; unheard, the event would end the process.
+  const onBroken = (error: Error) => (broken = error);
+  client.on('error', onBroken);
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(onBroken);
+    throw error;
+  } finally {
+    client.off('error', onBroken);
+    client.release(broken);
+  }
+}
