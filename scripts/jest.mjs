@@ -35,7 +35,8 @@ try {
   for (const kind of kinds) {
     if (interrupted) break;
     console.error(`\n# ${kind}`);
-    status ||= await run(kind);
+    const kindStatus = await run(kind);
+    status ||= kindStatus;
   }
 } finally {
   await postgres?.stop();
