@@ -1,1 +1,3 @@
-export {};
+export type { Receipt } from './acknowledgement-window.js';
+export { DeferredAckMqttServer, type DeferredAckOptions, type ReceivedPacket, type Route } from './deferred-ack.server.js';
+export { topicFilterProblem, topicMatches } from './topic-filter.js';

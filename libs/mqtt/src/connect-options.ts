@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+import type { MqttSettings } from '@tallystick/config';
+import type { IClientOptions } from 'mqtt';
+
+/** Below 60 s a busy event loop could miss the deadline (1.5 times this) and be thrown out by the broker. */
+const KEEPALIVE_S = 60;
+const SESSION_EXPIRY_S = 7 * 24 * 3600;
+const FIRST_RECONNECT_MS = 1_000;
+const LONGEST_RECONNECT_MS = 60_000;
+
+/** Options of a persistent session whose unacknowledged messages the broker keeps for seven days. Reads the TLS files. */
+export function connectOptions(settings: MqttSettings, receiveMaximum: number): IClientOptions {
+  return {
+    clientId: settings.clientId,
+    username: settings.username,
+    password: settings.password,
+    ca: settings.caFile === undefined ? undefined : readFileSync(settings.caFile),
+    cert: settings.certFile === undefined ? undefined : readFileSync(settings.certFile),
+    key: settings.keyFile === undefined ? undefined : readFileSync(settings.keyFile),
+    clean: false,
+    keepalive: KEEPALIVE_S,
+    connectTimeout: 10_000,
+    reconnectPeriod: FIRST_RECONNECT_MS,
+    reconnectOnConnackError: true,
+    resubscribe: false,
+    ...protocolOptions(settings.protocolVersion === '3.1.1' ? 4 : 5, receiveMaximum),
+  };
+}
+
+/** The part of the options that differs between MQTT 5 and 3.1.1 (which has neither expiry nor a receive maximum). */
+export function protocolOptions(protocolVersion: 4 | 5, receiveMaximum: number): IClientOptions {
+  const properties = protocolVersion === 5 ? { sessionExpiryInterval: SESSION_EXPIRY_S, receiveMaximum } : undefined;
+  return { protocolId: 'MQTT', protocolVersion, properties };
+}
+
+/** Delay before a reconnect in ms: doubling from 1 s to 60 s, with jitter so that many clients do not come back as one. */
+export function reconnectDelayMs(failures: number, random = Math.random()): number {
+  const longest = Math.min(LONGEST_RECONNECT_MS, FIRST_RECONNECT_MS * 2 ** Math.min(failures, 16));
+  return Math.round(longest * (0.5 + random / 2));
+}
