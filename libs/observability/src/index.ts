@@ -1,1 +1,10 @@
-export {};
+export { databaseCheck } from './database-check.js';
+export { EXIT_CONFIGURATION, EXIT_OK, EXIT_SHUTDOWN_TIMEOUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, exitCodeOf } from './exit-codes.js';
+export { FatalError } from './fatal-error.js';
+export { createLogger, JsonLogger } from './json-logger.js';
+export { Lifecycle } from './lifecycle.js';
+export { withLogFields } from './log-fields.js';
+export { type LabelValues, type MetricDeclaration, Metrics } from './metrics.js';
+export { ObservabilityModule, type ObservabilityOptions } from './observability.module.js';
+export { CHECK_TIMEOUT_MS, type CheckResult, type ReadinessCheck } from './readiness.js';
+export { type AppDefinition, runApp, SHUTDOWN_LIMIT_MS } from './run-app.js';
