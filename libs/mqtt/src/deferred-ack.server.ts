@@ -109,9 +109,10 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.stopped = true;
   }
 
-  override close(): void {
+  /** Sends DISCONNECT behind the last acknowledgement; the broker keeps the session. */
+  override async close(): Promise<void> {
     this.stopped = true;
-    (this.mqttClient as MqttClient | undefined)?.end();
+    await (this.mqttClient as MqttClient | undefined)?.endAsync();
   }
 
   private receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {

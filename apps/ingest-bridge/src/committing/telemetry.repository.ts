@@ -1,0 +1,211 @@
+import { pipeline } from 'node:stream/promises';
+import { Injectable } from '@nestjs/common';
+import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
+import type { PoolClient } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import type { BatchChange, CommitPlan, DeviceGain, PlannedMessage } from '../batching/commit-plan.js';
+import { DeviceRegistry } from '../devices/device-registry.js';
+import { IngestBridgeConfig } from '../ingest-bridge.config.js';
+import type { Rejection } from '../intake/telemetry-message.js';
+import { BatchTakenError } from './commit-error.js';
+import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
+
+const DAY_MS = 24 * 3600 * 1000;
+/** Beyond this a quarantined payload keeps its first bytes only. */
+const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
+
+/** The only writer of devices' counters, batches, messages and rejected_messages. */
+@Injectable()
+export class TelemetryRepository {
+  private readonly devices = new DeviceRegistry();
+
+  constructor(
+    private readonly connection: DatabaseConnection,
+    private readonly config: IngestBridgeConfig,
+  ) {}
+
+  /**
+   * The one transaction. Either all of the plan is stored or nothing is; throws BatchTakenError when a batch is no longer ours,
+   * else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
+   */
+  async commit(plan: CommitPlan): Promise<void> {
+    await inTransaction(this.connection.dataSource, async (client) => {
+      const unknown = this.devices.unknown(plan.devices);
+      if (unknown.length > 0) await insertDevices(client, unknown);
+      await this.insertBatches(
+        client,
+        plan.changes.filter((change) => change.messagesBefore === 0),
+      );
+      await copyMessages(client, plan.messages);
+      await updateBatches(
+        client,
+        plan.changes.filter((change) => change.messagesBefore > 0),
+      );
+      if (plan.rejections.length > 0) await this.insertRejections(client, plan.rejections);
+      // Last: these rows are locked until COMMIT, and first they cost a third of the throughput.
+      if (plan.devices.length > 0) await countMessages(client, plan.devices);
+      // COMMIT follows here. Only after it may a message of the plan be acknowledged.
+    });
+    this.devices.remember(plan.devices);
+  }
+
+  /** Whether a plan whose commit failed is in the database after all. All of it is, or nothing: one row tells. */
+  async hasLanded({ messages, rejections, changes }: CommitPlan): Promise<boolean> {
+    if (messages[0]) return this.exists(`SELECT 1 FROM messages WHERE message_id = $1`, [messages[0].message.messageId]);
+    if (rejections[0]) return this.exists(`SELECT 1 FROM rejected_messages WHERE rejection_id = $1`, [rejections[0].rejectionId]);
+    const [change] = changes;
+    const values = [change?.batch.batchId, change?.batch.messageCount];
+    return this.exists(`SELECT 1 FROM batches WHERE batch_id = $1 AND message_count = $2 AND status = 'complete'`, values);
+  }
+
+  forgetDevices(): void {
+    this.devices.forgetAll();
+  }
+
+  /** Makes the day partitions that cover a span of Unix ms. Safe to call from any number of writers at any time. */
+  async ensurePartitions(fromMs: number, toMs: number): Promise<string[]> {
+    const rows = await this.connection.dataSource.query<{ name: string }[]>(`SELECT name FROM ensure_partitions($1, $2, $3) AS name`, [
+      new Date(fromMs),
+      new Date(toMs),
+      this.config.messagesJsonIndex === 'live',
+    ]);
+    return rows.map((row) => row.name);
+  }
+
+  private async exists(sql: string, values: unknown[]): Promise<boolean> {
+    return (await this.connection.dataSource.query<unknown[]>(sql, values)).length > 0;
+  }
+
+  private async insertBatches(client: PoolClient, changes: BatchChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    await client.query({
+      name: 'insert-batches',
+      text: `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, open_root, receiver,
+                                  status, close_reason, leaf_hashes, sealed_at)
+             SELECT batch_id, tenant_id, encode(root, 'hex'), message_count, start_timestamp, end_timestamp, root, $9,
+                    CASE WHEN close_reason IS NULL THEN 'pending' ELSE 'complete' END, close_reason, leaf_hashes,
+                    CASE WHEN close_reason IS NULL THEN NULL ELSE now() END
+             FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[])
+               AS b (batch_id, tenant_id, root, message_count, start_timestamp, end_timestamp, close_reason, leaf_hashes)`,
+      values: [...batchColumns(changes), this.config.mqtt.clientId],
+    });
+  }
+
+  private async insertRejections(client: PoolClient, rejections: readonly Rejection[]): Promise<void> {
+    const kept = rejections.map((rejection) => rejection.payload.subarray(0, QUARANTINE_PAYLOAD_BYTES));
+    await client.query({
+      name: 'insert-rejections',
+      text: `INSERT INTO rejected_messages (rejection_id, received_at, tenant_id, topic, payload, payload_size, truncated, payload_hash,
+                                            reason, detail, qos, packet_id, receiver)
+             SELECT r.*, $13 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bytea[], $6::int[], $7::bool[], $8::text[],
+                                         $9::text[], $10::text[], $11::smallint[], $12::int[]) AS r`,
+      values: [
+        rejections.map((rejection) => rejection.rejectionId),
+        rejections.map((rejection) => new Date(rejection.receivedAtMs)),
+        rejections.map((rejection) => rejection.tenantId),
+        rejections.map((rejection) => rejection.topic.replaceAll('\0', '\ufffd')),
+        kept,
+        rejections.map((rejection) => rejection.payload.length),
+        rejections.map((rejection, index) => kept[index]!.length < rejection.payload.length),
+        rejections.map((rejection) => rejection.payloadHash),
+        rejections.map((rejection) => rejection.reason),
+        rejections.map((rejection) => rejection.detail),
+        rejections.map((rejection) => rejection.qos),
+        rejections.map((rejection) => rejection.receipt?.packetId ?? null),
+        this.config.mqtt.clientId,
+      ],
+    });
+  }
+}
+
+/** batch_id, tenant_id, root, message_count, start, end, close_reason, leaf_hashes: an array each. */
+function batchColumns(changes: BatchChange[]): unknown[] {
+  return [
+    changes.map(({ batch }) => batch.batchId),
+    changes.map(({ batch }) => batch.tenantId),
+    changes.map(({ batch }) => Buffer.from(batch.root())),
+    changes.map(({ batch }) => batch.messageCount),
+    changes.map(({ batch }) => new Date(batch.startMs)),
+    changes.map(({ batch }) => new Date(batch.endMs)),
+    changes.map(({ closeReason }) => closeReason ?? null),
+    changes.map(({ batch, closeReason }) => (closeReason ? batch.joinedLeafHashes() : null)),
+  ];
+}
+
+/** Grows or seals pending batches. The guard on the count before is what makes a late or lost writer harmless. */
+async function updateBatches(client: PoolClient, changes: BatchChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  const updated = await client.query<{ batch_id: string }>({
+    name: 'update-batches',
+    text: `UPDATE batches b SET message_count = n.message_count, start_timestamp = n.start_timestamp, end_timestamp = n.end_timestamp,
+             open_root = n.root, close_reason = n.close_reason, leaf_hashes = n.leaf_hashes,
+             status = CASE WHEN n.close_reason IS NULL THEN 'pending' ELSE 'complete' END,
+             sealed_at = CASE WHEN n.close_reason IS NULL THEN NULL ELSE now() END,
+             batch_hash = CASE WHEN n.close_reason IS NULL THEN b.batch_hash ELSE encode(n.root, 'hex') END
+           FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[], $9::int[])
+             AS n (batch_id, tenant_id, root, message_count, start_timestamp, end_timestamp, close_reason, leaf_hashes, messages_before)
+           WHERE b.batch_id = n.batch_id AND b.status = 'pending' AND b.message_count = n.messages_before
+           RETURNING b.batch_id`,
+    values: [...batchColumns(changes), changes.map((change) => change.messagesBefore)],
+  });
+  if (updated.rowCount === changes.length) return;
+  const ours = new Set(updated.rows.map((row) => row.batch_id));
+  throw new BatchTakenError(changes.map(({ batch }) => batch.batchId).filter((batchId) => !ours.has(batchId)));
+}
+
+/** COPY straight into the day partition that a message_id names: routing is cheaper, and COPY into a parent fails under row-level security. */
+async function copyMessages(client: PoolClient, messages: readonly PlannedMessage[]): Promise<void> {
+  for (const [partition, planned] of byPartition(messages)) {
+    await pipeline([planned.map(copyRow).join('')], client.query(copyFrom(`COPY ${partition} (${MESSAGE_COLUMNS}) FROM STDIN`)));
+  }
+}
+
+function byPartition(messages: readonly PlannedMessage[]): Map<string, PlannedMessage[]> {
+  const partitions = new Map<number, PlannedMessage[]>();
+  for (const planned of messages) {
+    const day = Math.floor(planned.message.receivedAtMs / DAY_MS);
+    const sameDay = partitions.get(day);
+    if (sameDay) sameDay.push(planned);
+    else partitions.set(day, [planned]);
+  }
+  return new Map(
+    [...partitions].map(([day, planned]) => [`messages_${new Date(day * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '')}`, planned]),
+  );
+}
+
+async function insertDevices(client: PoolClient, gains: readonly DeviceGain[]): Promise<void> {
+  await client.query({
+    name: 'insert-devices',
+    text: `INSERT INTO devices (tenant_id, device_id, site_id, firmware_version)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING`,
+    values: [
+      gains.map((gain) => gain.tenantId),
+      gains.map((gain) => gain.deviceId),
+      gains.map((gain) => gain.siteId),
+      gains.map((gain) => gain.firmwareVersion),
+    ],
+  });
+}
+
+/** An upsert keeps the order of its input, which an UPDATE … FROM does not: locks are taken in key order. */
+async function countMessages(client: PoolClient, gains: readonly DeviceGain[]): Promise<void> {
+  await client.query({
+    name: 'count-messages',
+    text: `INSERT INTO devices AS d (tenant_id, device_id, site_id, message_count, last_seen, firmware_version)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::text[])
+           ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+             site_id = excluded.site_id,
+             message_count = d.message_count + excluded.message_count,
+             last_seen = greatest(d.last_seen, excluded.last_seen),
+             firmware_version = coalesce(excluded.firmware_version, d.firmware_version),
+             updated_at = now()`,
+    values: [
+      gains.map((gain) => gain.tenantId),
+      gains.map((gain) => gain.deviceId),
+      gains.map((gain) => gain.siteId),
+      gains.map((gain) => gain.messages),
+      gains.map((gain) => new Date(gain.lastSeenMs)),
+      gains.map((gain) => gain.firmwareVersion),
+    ],
+  });
+}

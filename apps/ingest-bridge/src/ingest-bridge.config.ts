@@ -1,0 +1,120 @@
+import { DatabaseSettings, Group, HttpSettings, MqttSettings, Setting } from '@tallystick/config';
+import { topicFilterProblem } from '@tallystick/mqtt';
+import {
+  ArrayNotEmpty,
+  IsIn,
+  IsInt,
+  Matches,
+  Max,
+  Min,
+  Validate,
+  ValidateIf,
+  type ValidationArguments,
+  ValidatorConstraint,
+  type ValidatorConstraintInterface,
+} from 'class-validator';
+import { PAYLOAD_FORMATS, type PayloadFormat } from './intake/take-message.js';
+import { parseTopicPattern, type TopicPattern } from './intake/topic-pattern.js';
+
+@ValidatorConstraint()
+class AreTopicPatterns implements ValidatorConstraintInterface {
+  validate(texts: unknown): boolean {
+    return problemOf(texts) === undefined;
+  }
+
+  defaultMessage(failed?: ValidationArguments): string {
+    return `must be topic patterns such as veep/+/+/+/data: ${problemOf(failed?.value)}`;
+  }
+}
+
+function problemOf(texts: unknown): string | undefined {
+  for (const text of texts as string[]) {
+    const parsed = parseTopicPattern(text);
+    const problem = parsed.kind === 'invalid' ? parsed.reason : topicFilterProblem(parsed.pattern.filter);
+    if (problem) return problem;
+  }
+  return undefined;
+}
+
+export class IngestBridgeConfig {
+  @Setting({
+    env: 'MQTT_TOPICS',
+    describe:
+      'Topics to ingest, with commas between: `+` three times (tenant, site, device), or `{tenant}`, `{site}` and `{device}` as levels.',
+  })
+  @ArrayNotEmpty()
+  @Validate(AreTopicPatterns)
+  readonly topics: string[] = ['veep/+/+/+/data'];
+
+  @Setting({
+    env: 'MQTT_SHARED_GROUP',
+    describe: 'Name of a shared subscription: several bridges then share the messages. Needs MQTT 5 or a broker that offers it.',
+  })
+  @ValidateIf((config: IngestBridgeConfig) => config.sharedGroup !== undefined)
+  @Matches(/^[^/+#\0]+$/, { message: 'must not hold /, + or #' })
+  readonly sharedGroup?: string;
+
+  @Setting({ env: 'MAX_UNACKNOWLEDGED', describe: 'Most messages the broker may have in flight to the bridge (MQTT 5 Receive Maximum).' })
+  @IsInt()
+  @Min(1)
+  @Max(32_767)
+  readonly maxUnacknowledged: number = 4_000;
+
+  @Setting({ env: 'BATCH_SIZE', describe: 'Messages after which a batch is sealed.' })
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  readonly batchSize: number = 1_000;
+
+  @Setting({ env: 'BATCH_TIMEOUT_MS', describe: 'Age in ms after which a batch is sealed.' })
+  @IsInt()
+  @Min(10)
+  @Max(86_400_000)
+  readonly batchTimeoutMs: number = 300_000;
+
+  @Setting({ env: 'MAX_PAYLOAD_BYTES', describe: 'Largest payload that is stored; a larger one is quarantined.' })
+  @IsInt()
+  @Min(1)
+  @Max(16_777_216)
+  readonly maxPayloadBytes: number = 262_144;
+
+  @Setting({ env: 'PAYLOAD_FORMAT', describe: '`json` takes any JSON value, `object` JSON objects only, `any` binary too.' })
+  @IsIn(PAYLOAD_FORMATS)
+  readonly payloadFormat: PayloadFormat = 'json';
+
+  @Setting({
+    env: 'MESSAGES_JSON_INDEX',
+    describe: '`live` indexes payloads as they come; `off` doubles the ingest rate and saves a quarter of the disk.',
+  })
+  @IsIn(['live', 'off'])
+  readonly messagesJsonIndex: 'live' | 'off' = 'live';
+
+  @Setting({ env: 'WRITER_LANES', describe: 'Transactions that may be in flight at once; each lane fills batches of its own.' })
+  @IsInt()
+  @Min(1)
+  @Max(16)
+  readonly writerLanes: number = 1;
+
+  @Group(HttpSettings, { port: 3001 })
+  readonly http: HttpSettings;
+
+  @Group(DatabaseSettings)
+  readonly database: DatabaseSettings;
+
+  @Group(MqttSettings, { clientId: 'ingest-bridge-1' })
+  readonly mqtt: MqttSettings;
+
+  /** The patterns of MQTT_TOPICS. */
+  get patterns(): TopicPattern[] {
+    return this.topics.flatMap((text) => {
+      const parsed = parseTopicPattern(text);
+      return parsed.kind === 'pattern' ? [parsed.pattern] : [];
+    });
+  }
+
+  /** The topic filters to subscribe to, as shared subscriptions when MQTT_SHARED_GROUP is set. */
+  get filters(): string[] {
+    const share = this.sharedGroup === undefined ? '' : `$share/${this.sharedGroup}/`;
+    return this.patterns.map((pattern) => share + pattern.filter);
+  }
+}

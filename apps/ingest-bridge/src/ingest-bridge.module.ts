@@ -1,0 +1,65 @@
+import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { DeferredAckMqttServer } from '@tallystick/mqtt';
+import { databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
+import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
+import { PartitionKeeper } from './committing/partition-keeper.js';
+import { TelemetryRepository } from './committing/telemetry.repository.js';
+import { Writer } from './committing/writer.js';
+import { IngestMetrics } from './ingest.metrics.js';
+import { IngestBridgeConfig } from './ingest-bridge.config.js';
+import { IntakeController, TELEMETRY_ROUTE } from './intake/intake.controller.js';
+
+const DATABASE_CHECK = Symbol('database check');
+const BROKER_CHECK = Symbol('broker check');
+const WRITER_CHECK = Symbol('writer check');
+
+@Module({})
+export class IngestBridgeModule implements OnApplicationShutdown {
+  constructor(private readonly connection: DatabaseConnection) {}
+
+  static forRoot(config: Readonly<IngestBridgeConfig>): DynamicModule {
+    return {
+      module: IngestBridgeModule,
+      imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK, BROKER_CHECK, WRITER_CHECK] })],
+      controllers: [IntakeController],
+      providers: [
+        { provide: IngestBridgeConfig, useValue: config },
+        { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
+        { provide: DeferredAckMqttServer, useFactory: () => mqttServer(config) },
+        IngestMetrics,
+        TelemetryRepository,
+        PartitionKeeper,
+        Writer,
+        { provide: DATABASE_CHECK, useFactory: databaseCheck, inject: [DatabaseConnection] },
+        {
+          provide: BROKER_CHECK,
+          useFactory: (server: DeferredAckMqttServer) => problemCheck('broker', server),
+          inject: [DeferredAckMqttServer],
+        },
+        { provide: WRITER_CHECK, useFactory: (writer: Writer) => problemCheck('writer', writer), inject: [Writer] },
+      ],
+    };
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.connection.close();
+  }
+}
+
+function databaseConnection({ database }: Readonly<IngestBridgeConfig>): DatabaseConnection {
+  const logger = new Logger(DatabaseConnection.name);
+  const dataSource = createDataSource(database.connectionUrl, { poolSize: database.poolSize, applicationName: 'ingest-bridge' });
+  return new DatabaseConnection(dataSource, {
+    allowDataLoss: database.allowDataLoss,
+    onRetry: (error, delayMs) => logger.warn({ message: 'database not reachable, trying again', error: error.message, delayMs }),
+  });
+}
+
+function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeConfig>): DeferredAckMqttServer {
+  return new DeferredAckMqttServer({ settings: mqtt, routes: [{ name: TELEMETRY_ROUTE, filters, qos: 1 }], maxUnacknowledged });
+}
+
+/** Ready while there is no problem to name. */
+function problemCheck(name: string, part: { readonly problem: string | undefined }): ReadinessCheck {
+  return { name, check: () => (part.problem === undefined ? { ready: true } : { ready: false, reason: part.problem }) };
+}

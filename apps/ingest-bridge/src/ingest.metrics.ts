@@ -1,0 +1,90 @@
+import { Injectable } from '@nestjs/common';
+import { Metrics } from '@tallystick/observability';
+import type { CommitPlan } from './batching/commit-plan.js';
+import type { CommitFailure } from './committing/commit-error.js';
+
+const FAILURES: readonly (CommitFailure | 'batch_taken')[] = [
+  'partition_missing',
+  'reference_missing',
+  'already_there',
+  'passing',
+  'unknown',
+  'batch_taken',
+];
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** What the bridge counts. received = stored + rejected + dropped + in flight, at any time. */
+@Injectable()
+export class IngestMetrics {
+  private readonly received;
+  private readonly processed;
+  private readonly batchesCompleted;
+  private readonly messageDuration;
+  private readonly batchDuration;
+  private readonly writeDuration;
+  private readonly commitFailures;
+
+  constructor(private readonly metrics: Metrics) {
+    this.received = metrics.counter({ name: 'mqtt_messages_received_total', help: 'Messages that the broker delivered.' });
+    this.processed = metrics.counter({
+      name: 'mqtt_messages_processed_total',
+      help: 'Messages that are done with: stored, rejected into quarantine, or dropped (QoS 0 beyond the buffer).',
+      labels: { result: ['stored', 'rejected', 'dropped'] },
+    });
+    this.batchesCompleted = metrics.counter({ name: 'batches_completed_total', help: 'Batches sealed.' });
+    this.messageDuration = metrics.histogram({
+      name: 'message_processing_duration_seconds',
+      help: 'From receipt to COMMIT.',
+      buckets: SECONDS,
+    });
+    this.batchDuration = metrics.histogram({
+      name: 'batch_processing_duration_seconds',
+      help: 'From the first message of a batch to its sealing.',
+      buckets: [0.1, 1, 10, 60, 300, 600, 3600],
+    });
+    this.writeDuration = metrics.histogram({
+      name: 'database_write_duration_seconds',
+      help: 'One commit, retries included.',
+      buckets: SECONDS,
+    });
+    this.commitFailures = metrics.counter({
+      name: 'database_commit_failures_total',
+      help: 'Failed tries of a commit.',
+      labels: { failure: FAILURES },
+    });
+  }
+
+  /** Gauges that are read when Prometheus asks. */
+  watch(gauges: { connected: () => boolean; unacknowledged: () => number; queued: () => number; openBatches: () => number }): void {
+    const gauge = (name: string, help: string, read: () => number) => this.metrics.gauge({ name, help, collect: (own) => own.set(read()) });
+    gauge('mqtt_connection_status', '1 while connected to the broker.', () => (gauges.connected() ? 1 : 0));
+    gauge('mqtt_messages_unacknowledged', 'Messages received and not acknowledged yet.', gauges.unacknowledged);
+    gauge('ingest_queue_messages', 'Messages waiting for the next commit.', gauges.queued);
+    gauge('batches_open', 'Batches that are filling.', gauges.openBatches);
+  }
+
+  countReceived(messages: number): void {
+    this.received.inc(messages);
+  }
+
+  countDropped(): void {
+    this.processed.inc({ result: 'dropped' });
+  }
+
+  countFailure(failure: CommitFailure | 'batch_taken'): void {
+    this.commitFailures.inc({ failure });
+  }
+
+  countCommit(plan: CommitPlan, durationMs: number): void {
+    const nowMs = Date.now();
+    this.processed.inc({ result: 'stored' }, plan.messages.length);
+    this.processed.inc({ result: 'rejected' }, plan.rejections.length);
+    this.writeDuration.observe(durationMs / 1000);
+    for (const { message } of plan.messages) this.messageDuration.observe(Math.max(0, nowMs - message.receivedAtMs) / 1000);
+    for (const { batch, closeReason } of plan.changes) {
+      if (!closeReason) continue;
+      this.batchesCompleted.inc();
+      this.batchDuration.observe((performance.now() - batch.openedAtMs) / 1000);
+    }
+  }
+}

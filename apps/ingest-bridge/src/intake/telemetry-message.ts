@@ -1,0 +1,67 @@
+import { hash, randomFillSync } from 'node:crypto';
+import { messageLeafHash } from '@tallystick/hashing';
+import type { ReceivedPacket } from '@tallystick/mqtt';
+import { type RejectionReason, uuidv7 } from '@tallystick/persistence';
+import type { TelemetryContent } from './take-message.js';
+
+/** What of an MQTT delivery is kept, and the claim to its acknowledgement. */
+type Delivery = Pick<ReceivedPacket, 'topic' | 'payload' | 'qos' | 'retained' | 'receivedAtMs' | 'receipt'>;
+
+/** A message on its way into `messages`: identified and hashed, its place in a batch not yet known. */
+export interface TelemetryMessage extends TelemetryContent, Delivery {
+  messageId: string;
+  messageHash: string;
+  nonce: string;
+  /** Leaf of the batch's tree: it depends on nothing that the batch decides. */
+  leafHash: Uint8Array;
+}
+
+/** A message on its way into `rejected_messages`. */
+export interface Rejection extends Delivery {
+  rejectionId: string;
+  payloadHash: string;
+  reason: RejectionReason;
+  detail: string;
+  tenantId: string | null;
+}
+
+/** SHA-256 by Node's own implementation, for libs/hashing. */
+export function nativeSha256(data: Uint8Array): Uint8Array {
+  return hash('sha256', data, 'buffer');
+}
+
+export function telemetryMessage(packet: ReceivedPacket, content: TelemetryContent): TelemetryMessage {
+  const messageId = uuidv7(packet.receivedAtMs);
+  const messageHash = hash('sha256', packet.payload, 'hex');
+  const nonce = randomNonce();
+  const { deviceId } = content;
+  const { topic, receivedAtMs, payload } = packet;
+  const leafHash = messageLeafHash(
+    { messageId, deviceId, topic, receivedAtMs, payloadSize: payload.length, messageHash, nonce },
+    nativeSha256,
+  );
+  return { ...content, ...delivery(packet), messageId, messageHash, nonce, leafHash };
+}
+
+export function rejection(packet: ReceivedPacket, refusal: Pick<Rejection, 'reason' | 'detail' | 'tenantId'>): Rejection {
+  const payloadHash = hash('sha256', packet.payload, 'hex');
+  return { ...delivery(packet), ...refusal, rejectionId: uuidv7(packet.receivedAtMs), payloadHash };
+}
+
+function delivery({ topic, payload, qos, retained, receivedAtMs, receipt }: ReceivedPacket): Delivery {
+  return { topic, payload, qos, retained, receivedAtMs, receipt };
+}
+
+const NONCE_BYTES = 16;
+const pool = Buffer.alloc(NONCE_BYTES * 512);
+let poolOffset = pool.length;
+
+/** 16 random bytes, hex. */
+function randomNonce(): string {
+  if (poolOffset === pool.length) {
+    randomFillSync(pool);
+    poolOffset = 0;
+  }
+  poolOffset += NONCE_BYTES;
+  return pool.toString('hex', poolOffset - NONCE_BYTES, poolOffset);
+}

@@ -1,0 +1,31 @@
+import { NestFactory } from '@nestjs/core';
+import { DeferredAckMqttServer } from '@tallystick/mqtt';
+import { runApp } from '@tallystick/observability';
+import { DatabaseConnection } from '@tallystick/persistence';
+import { PartitionKeeper } from './committing/partition-keeper.js';
+import { Writer } from './committing/writer.js';
+import { IngestBridgeConfig } from './ingest-bridge.config.js';
+import { IngestBridgeModule } from './ingest-bridge.module.js';
+
+/** Of the 10 s that a shutdown may take, what storing and sealing may use. */
+const DRAIN_LIMIT_MS = 7_000;
+
+await runApp({
+  name: 'ingest-bridge',
+  config: IngestBridgeConfig,
+  create: async (config, options) => {
+    const app = await NestFactory.create(IngestBridgeModule.forRoot(config), options);
+    app.connectMicroservice({ strategy: app.get(DeferredAckMqttServer) });
+    return app;
+  },
+  afterListen: async (app) => {
+    await app.get(DatabaseConnection).connect();
+    await app.get(PartitionKeeper).start();
+    // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
+    void app.startAllMicroservices();
+  },
+  drain: async (app) => {
+    app.get(DeferredAckMqttServer).stopReading();
+    await app.get(Writer).drain(DRAIN_LIMIT_MS);
+  },
+});
