@@ -1,7 +1,7 @@
 // Runs the specs of the given kinds one kind after another: `node scripts/jest.mjs spec integration-spec [jest arguments]`.
 // Every kind but the pure `spec` needs PostgreSQL: the embedded one is started for the run unless TEST_DATABASE_URL names a server.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,15 +13,9 @@ const node = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarnin
 let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => (interrupted = true));
 
-let postgres;
-let dataDir;
-const env = { ...process.env };
-if (kinds.some((kind) => kind !== 'spec') && !env.TEST_DATABASE_URL) {
-  const { startEmbeddedPostgres } = await import('../dist/libs/embedded/src/index.js');
-  dataDir = mkdtempSync(join(tmpdir(), 'tallystick-test-'));
-  postgres = await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres'), port: 0, durable: false });
-  env.TEST_DATABASE_URL = postgres.url;
-}
+// Everything that specs put into the temporary folder lands in this one, and goes with it.
+const runDir = realpathSync(mkdtempSync(join(tmpdir(), 'tallystick-test-')));
+const env = { ...process.env, TMPDIR: runDir };
 
 /** Runs the specs of one kind; its exit code. */
 function run(kind) {
@@ -30,8 +24,32 @@ function run(kind) {
   return new Promise((resolve) => spawn(process.execPath, args, { stdio: 'inherit', env }).once('exit', (code) => resolve(code ?? 1)));
 }
 
+/** Ends the servers that specs left behind: processes (on Linux) that name our folder in their command line. How many there were. */
+function endLeftovers() {
+  if (process.platform !== 'linux') return 0;
+  let count = 0;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      if (!command.includes(`${runDir}/`)) continue;
+      process.kill(Number(pid), 'SIGKILL');
+      console.error(`left behind by a spec, ended: ${command}`);
+      count += 1;
+    } catch {
+      // ended while we were looking, or another user's
+    }
+  }
+  return count;
+}
+
 let status = 0;
+let postgres;
 try {
+  if (kinds.some((kind) => kind !== 'spec') && !env.TEST_DATABASE_URL) {
+    const { startEmbeddedPostgres } = await import('../dist/libs/embedded/src/index.js');
+    postgres = await startEmbeddedPostgres({ dataDir: join(runDir, 'postgres'), port: 0, durable: false });
+    env.TEST_DATABASE_URL = postgres.url;
+  }
   for (const kind of kinds) {
     if (interrupted) break;
     console.error(`\n# ${kind}`);
@@ -40,6 +58,7 @@ try {
   }
 } finally {
   await postgres?.stop();
-  if (dataDir) rmSync(dataDir, { recursive: true, force: true });
+  if (endLeftovers() > 0) status ||= 1;
+  rmSync(runDir, { recursive: true, force: true, maxRetries: 3 });
 }
 process.exit(interrupted ? 130 : status);

@@ -37,10 +37,19 @@ export function assertUsable(dataDir: string): void {
     accessSync(dirname(dataDir), constants.W_OK | constants.X_OK);
     if (existsSync(dataDir)) accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
-    const owner = statSync(dataDir, { throwIfNoEntry: false })?.uid;
-    const foreign = owner !== undefined && process.getuid?.() !== 0 && owner !== process.getuid?.();
-    const reason = foreign ? `it belongs to the user with id ${owner} (was it made by root?)` : (cause as Error).message;
+    const owner = foreignOwner(dataDir);
+    const reason = owner === undefined ? (cause as Error).message : `it belongs to the user with id ${owner} (was it made by root?)`;
     throw new FolderNotWritableError(dataDir, reason, { cause });
+  }
+}
+
+/** The id of the user whose folder this is, if that is somebody else and we are not root. */
+function foreignOwner(dataDir: string): number | undefined {
+  try {
+    const { uid } = statSync(dataDir);
+    return process.getuid?.() === 0 || uid === process.getuid?.() ? undefined : uid;
+  } catch {
+    return undefined;
   }
 }
 
