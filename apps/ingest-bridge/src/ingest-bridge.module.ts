@@ -51,7 +51,7 @@ function databaseConnection({ database }: Readonly<IngestBridgeConfig>): Databas
   const dataSource = createDataSource(database.connectionUrl, { poolSize: database.poolSize, applicationName: 'ingest-bridge' });
   return new DatabaseConnection(dataSource, {
     allowDataLoss: database.allowDataLoss,
-    onRetry: (error, delayMs) => logger.warn({ message: 'database not reachable, trying again', error: error.message, delayMs }),
+    onRetry: (error, delayMs) => logger.warn('database not reachable, trying again', { reason: error.message, delayMs }),
   });
 }
 

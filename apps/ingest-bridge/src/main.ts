@@ -25,7 +25,7 @@ await runApp({
     void app.startAllMicroservices();
   },
   drain: async (app) => {
-    app.get(DeferredAckMqttServer).stopReading();
+    await app.get(DeferredAckMqttServer).stopReading();
     await app.get(Writer).drain(DRAIN_LIMIT_MS);
   },
 });

@@ -1,4 +1,4 @@
-import { IsIn, IsNotEmpty, IsString, IsUrl, MaxLength, ValidateIf } from 'class-validator';
+import { IsIn, IsInt, IsNotEmpty, IsString, IsUrl, Max, MaxLength, Min, ValidateIf } from 'class-validator';
 import { Setting } from './setting.js';
 
 export const MQTT_PROTOCOL_VERSIONS = ['auto', '5', '3.1.1'] as const;
@@ -45,4 +45,13 @@ export class MqttSettings {
   @Setting({ env: 'MQTT_PROTOCOL_VERSION', describe: '`5`, `3.1.1`, or `auto`: 5, and 3.1.1 when the broker refuses it.' })
   @IsIn(MQTT_PROTOCOL_VERSIONS)
   readonly protocolVersion: MqttProtocolVersion = 'auto';
+
+  @Setting({
+    env: 'MQTT_KEEPALIVE_S',
+    describe: 'Keepalive in seconds. Below 60 a busy process may be late and be thrown out by the broker.',
+  })
+  @IsInt()
+  @Min(1)
+  @Max(65_535)
+  readonly keepaliveS: number = 60;
 }

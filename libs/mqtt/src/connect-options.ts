@@ -2,8 +2,6 @@ import { readFileSync } from 'node:fs';
 import type { MqttSettings } from '@tallystick/config';
 import type { IClientOptions } from 'mqtt';
 
-/** Below 60 s a busy event loop could miss the deadline (1.5 times this) and be thrown out by the broker. */
-const KEEPALIVE_S = 60;
 const SESSION_EXPIRY_S = 7 * 24 * 3600;
 const FIRST_RECONNECT_MS = 1_000;
 const LONGEST_RECONNECT_MS = 60_000;
@@ -18,7 +16,7 @@ export function connectOptions(settings: MqttSettings, receiveMaximum: number): 
     cert: settings.certFile === undefined ? undefined : readFileSync(settings.certFile),
     key: settings.keyFile === undefined ? undefined : readFileSync(settings.keyFile),
     clean: false,
-    keepalive: KEEPALIVE_S,
+    keepalive: settings.keepaliveS,
     connectTimeout: 10_000,
     reconnectPeriod: FIRST_RECONNECT_MS,
     reconnectOnConnackError: true,

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
 import { connect, type IConnackPacket, type IPublishPacket, type ISubscriptionGrant, type MqttClient } from 'mqtt';
@@ -73,7 +74,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   override createMqttClient(): Promise<MqttClient> {
     const { settings, maxUnacknowledged } = this.deferred;
     const client = connect(settings.url, connectOptions(settings, maxUnacknowledged));
-    client.handleMessage = (packet, done) => this.receive(client, packet, done as (error?: Error) => void);
+    client.handleMessage = (packet, done) => this.receive(client, packet, done);
     client.on('connect', (connack) => this.onConnect(client, connack));
     // Before mqtt.js' own listener, which reads the delay.
     client.prependListener('close', () => this.onClose(client));
@@ -104,12 +105,14 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     if (this.resumeReading && !this.stopped && this.window.size < this.readingLimit()) this.letReadingGoOn();
   }
 
-  /** Takes no more packets; what was taken can still be acknowledged. The first half of a graceful shutdown. */
-  stopReading(): void {
+  /** Takes no more packets and resolves when all that were taken are with their handlers; they can still be acknowledged. */
+  async stopReading(): Promise<void> {
     this.stopped = true;
+    while (this.arrived.length > 0 || this.handingOver) await nextTurn();
   }
 
   /** Sends DISCONNECT behind the last acknowledgement; the broker keeps the session. */
+  // eslint-disable-next-line @typescript-eslint/no-misused-promises -- declared void, but Nest awaits it
   override async close(): Promise<void> {
     this.stopped = true;
     await (this.mqttClient as MqttClient | undefined)?.endAsync();

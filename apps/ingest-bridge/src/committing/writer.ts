@@ -79,8 +79,7 @@ export class Writer {
       failed: (error, failure, attempt) => {
         this.metrics.countFailure(failure);
         // The first of a row of failures, then ever rarer.
-        if ((attempt & (attempt - 1)) === 0)
-          this.logger.warn({ message: 'commit failed, trying again', failure, attempt, error: error.message });
+        if ((attempt & (attempt - 1)) === 0) this.logger.warn('commit failed, trying again', { failure, attempt, reason: error.message });
       },
     });
   }
