@@ -126,7 +126,8 @@ const partitions = [
 
   // Makes the missing day partitions of [from_ts, to_ts] and returns their names. Any writer may call it at any time.
   // SECURITY DEFINER: a writer has no CREATE right. ATTACH instead of PARTITION OF: readers of messages are not blocked.
-  // Locks are taken in the order in which a commit takes them, so that the two never deadlock.
+  // The lock is one that attaching needs anyway, taken in the order in which a commit takes it, so that the two never deadlock;
+  // it also makes callers wait for each other, and then the name is looked up again.
   `CREATE FUNCTION ensure_partitions(from_ts timestamptz, to_ts timestamptz, json_index boolean DEFAULT true)
   RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
   DECLARE
@@ -141,9 +142,8 @@ const partitions = [
       upper_ts := lower_ts + interval '24 hours';
       partition := 'messages_' || to_char(lower_ts AT TIME ZONE 'UTC', 'YYYYMMDD');
       IF to_regclass(quote_ident(partition)) IS NULL THEN
-        PERFORM pg_advisory_xact_lock(hashtextextended('tallystick.ensure_partitions', 0));
+        LOCK TABLE devices, batches IN SHARE ROW EXCLUSIVE MODE;
         IF to_regclass(quote_ident(partition)) IS NULL THEN
-          LOCK TABLE devices, batches IN SHARE ROW EXCLUSIVE MODE;
           EXECUTE format('CREATE TABLE %I (LIKE messages INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', partition);
           EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (received_at >= %L AND received_at < %L)',
                          partition, partition || '_received_at', lower_ts, upper_ts);

@@ -1,0 +1,162 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '@tallystick/embedded';
+import { createEmptyDatabase, createTestDatabase, installedPostgres } from '@tallystick/testing';
+import pg from 'pg';
+import type { DataSource } from 'typeorm';
+import { createDataSource } from './data-source.js';
+import { assertDurability } from './durability.js';
+import { assertSchema, expectedMigrations, migrate } from './schema.js';
+import { uuidv7, uuidv7Floor } from './uuidv7.js';
+
+const HOUR_MS = 3_600_000;
+
+async function connected(url: string): Promise<DataSource> {
+  return createDataSource(url, { poolSize: 3 }).initialize();
+}
+
+describe.each(await installedPostgres())('the schema on PostgreSQL $version', ({ binDir }) => {
+  it('is made, is complete, equals the entities, and is taken down', async () => {
+    const dataDir = join(mkdtempSync(join(tmpdir(), 'schema-')), 'postgres');
+    const server = await startEmbeddedPostgres({ dataDir, port: 0, durable: false, binDir });
+    const dataSource = await connected(server.url);
+    try {
+      await expect(assertSchema(dataSource)).rejects.toThrow(/older than this version needs.*tallystick migrate/);
+      expect(await migrate(dataSource)).toEqual(expectedMigrations());
+      await assertSchema(dataSource);
+      expect((await dataSource.driver.createSchemaBuilder().log()).upQueries).toEqual([]);
+      await dataSource.query(`SELECT ensure_partitions(now(), now() + interval '2 days')`);
+      while (await lastMigration(dataSource)) await dataSource.undoLastMigration();
+      expect(
+        await dataSource.query(
+          `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'migrations'`,
+        ),
+      ).toEqual([]);
+    } finally {
+      await dataSource.destroy();
+      await server.stop();
+    }
+  });
+});
+
+async function lastMigration(dataSource: DataSource): Promise<unknown> {
+  return (await dataSource.query<unknown[]>('SELECT FROM migrations LIMIT 1')).length > 0;
+}
+
+describe('migrate', () => {
+  it('lets one of two migrators work and the other find nothing to do', async () => {
+    const { url } = await createEmptyDatabase();
+    const migrators = await Promise.all([connected(url), connected(url), connected(url)]);
+    const applied = await Promise.all(migrators.map(migrate));
+    expect(applied.filter((names) => names.length > 0)).toEqual([expectedMigrations()]);
+    await Promise.all(migrators.map((migrator) => migrator.destroy()));
+  });
+
+  it('is rolled back whole when it is interrupted, and succeeds at the next try', async () => {
+    const { url } = await createEmptyDatabase();
+    const dataSource = await connected(url);
+    await dataSource.query('CREATE TABLE rejected_messages ()'); // stands in the way of the migration's last table
+    await expect(migrate(dataSource)).rejects.toThrow(/already exists/);
+    expect(await dataSource.query(`SELECT to_regclass('devices') AS devices`)).toEqual([{ devices: null }]);
+    await dataSource.query('DROP TABLE rejected_messages');
+    expect(await migrate(dataSource)).toEqual(expectedMigrations());
+    await dataSource.destroy();
+  });
+});
+
+describe('the database', () => {
+  let dataSource: DataSource;
+  let sql: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
+  beforeAll(async () => {
+    dataSource = await connected((await createTestDatabase()).url);
+    sql = (text, values) => dataSource.query(text, values);
+  });
+  afterAll(() => dataSource.destroy());
+
+  it('computes the floor of a UUIDv7 as the code does', async () => {
+    for (const ms of [0, 1, 1_795_300_000_004, Date.now()]) {
+      const [row] = await sql('SELECT uuidv7_floor($1) AS floor', [new Date(ms)]);
+      expect(row!.floor).toBe(uuidv7Floor(ms));
+    }
+  });
+
+  it('makes each missing day partition once, whoever asks at the same time', async () => {
+    const ask = () => sql(`SELECT ensure_partitions('2031-01-01T23:59Z', '2031-01-03T00:00Z') AS name`);
+    const made = (await Promise.all([ask(), ask(), ask()])).flat().map((row) => row.name);
+    expect(made.sort()).toEqual(['messages_20310101', 'messages_20310102', 'messages_20310103']);
+    expect(await ask()).toEqual([]);
+    await expect(sql(`SELECT ensure_partitions('2031-01-01Z', '2040-01-01Z')`)).rejects.toThrow(/too long/);
+  });
+
+  it('leaves readers alone while a partition is made', async () => {
+    const reader = dataSource.createQueryRunner();
+    await reader.startTransaction();
+    await reader.query('SELECT count(*) FROM messages');
+    await sql(`SET lock_timeout = '2s'; SELECT ensure_partitions('2032-01-01Z', '2032-01-01Z')`);
+    await reader.rollbackTransaction();
+    await reader.release();
+  });
+
+  it('makes partitions with or without the JSON index', async () => {
+    await sql(`SELECT ensure_partitions('2033-01-01Z', '2033-01-01Z', false), ensure_partitions('2033-01-02Z', '2033-01-02Z', true)`);
+    const indexes = await sql(
+      `SELECT tablename FROM pg_indexes WHERE indexdef LIKE '%gin%jsonb_path_ops%' AND tablename LIKE 'messages_2033%'`,
+    );
+    expect(indexes).toEqual([{ tablename: 'messages_20330102' }]);
+  });
+
+  it('prunes to one partition by message_id, and by literal times', async () => {
+    await sql(`SELECT ensure_partitions('2034-01-01Z', '2034-01-20Z')`);
+    const partitionsRead = async (where: string) => {
+      const rows = await sql(`EXPLAIN SELECT * FROM messages WHERE ${where}`);
+      return new Set(rows.map((row) => /on (messages_\d+)/.exec(row['QUERY PLAN'] as string)?.[1]).filter(Boolean)).size;
+    };
+    const ms = Date.parse('2034-01-05T12:00:00Z');
+    expect(await partitionsRead(`message_id = '${uuidv7(ms)}'`)).toBe(1);
+    expect(await partitionsRead(`message_id >= '${uuidv7Floor(ms)}' AND message_id < '${uuidv7Floor(ms + HOUR_MS)}'`)).toBe(1);
+    expect(await partitionsRead(`received_at >= '2034-01-05T12:00Z' AND received_at < '2034-01-06T12:00Z'`)).toBe(2);
+  });
+
+  it('refuses to change or reopen a sealed batch, and to delete a logged one', async () => {
+    const batchId = uuidv7(Date.now());
+    await sql(
+      `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, open_root, receiver)
+       VALUES ($1, 't', repeat('0', 64), 1, now(), now(), '\\x00', 'r')`,
+      [batchId],
+    );
+    await sql(`UPDATE batches SET message_count = 2 WHERE batch_id = $1`, [batchId]);
+    await sql(`UPDATE batches SET status = 'complete', sealed_at = now(), leaf_hashes = '\\x00' WHERE batch_id = $1`, [batchId]);
+    for (const change of [
+      `message_count = 3`,
+      `batch_hash = repeat('1', 64)`,
+      `leaf_hashes = NULL`,
+      `status = 'pending'`,
+      `tenant_id = 'x'`,
+    ]) {
+      await expect(sql(`UPDATE batches SET ${change} WHERE batch_id = $1`, [batchId])).rejects.toThrow(/is sealed/);
+    }
+    await sql(`UPDATE batches SET status = 'blockchain_pending', log_index = 7, solana_tx_signature = 's' WHERE batch_id = $1`, [batchId]);
+    await expect(sql(`DELETE FROM batches WHERE batch_id = $1`, [batchId])).rejects.toThrow(/in the log/);
+  });
+
+  it('is refused when it may lose what it acknowledges', async () => {
+    await expect(assertDurability(dataSource)).rejects.toThrow(/fsync = off.*DATABASE_ALLOW_DATA_LOSS/);
+  });
+});
+
+describe('the pool', () => {
+  it('survives the end of its connections', async () => {
+    const { url } = await createTestDatabase();
+    const dataSource = await connected(url);
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    await other.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    );
+    await other.end();
+    await dataSource.query('SELECT 1').catch(() => undefined);
+    expect(await dataSource.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await dataSource.destroy();
+  });
+});
