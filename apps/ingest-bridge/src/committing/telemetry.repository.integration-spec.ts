@@ -1,0 +1,155 @@
+import { rootOf } from '@tallystick/hashing';
+import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
+import { createTestDatabase } from '@tallystick/testing';
+import { type CommitPlan, planCommit } from '../batching/commit-plan.js';
+import type { OpenBatch } from '../batching/open-batch.js';
+import { IngestBridgeConfig } from '../ingest-bridge.config.js';
+import { nativeSha256, rejection, type Rejection, telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { BatchTakenError, commitFailure } from './commit-error.js';
+import { TelemetryRepository } from './telemetry.repository.js';
+
+const DAY_MS = 24 * 3600 * 1000;
+const TODAY_MS = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+
+let batches = 0;
+function plan(
+  messages: TelemetryMessage[],
+  open: ReadonlyMap<string, OpenBatch> = new Map(),
+  rejections: Rejection[] = [],
+  sealAll = false,
+): CommitPlan {
+  const rules = { batchSize: 4, batchBytes: 1e9, batchTimeoutMs: 60_000 };
+  const newBatchId = () => `00000000-0000-7000-8000-${String(++batches).padStart(12, '0')}`;
+  return planCommit({ open, messages, rejections, rules, nowMs: 0, newBatchId, sealAll });
+}
+
+function packet(tenantId: string, payload: string, receivedAtMs = TODAY_MS + 1000) {
+  return {
+    topic: `veep/${tenantId}/s/d/data`,
+    payload: Buffer.from(payload),
+    qos: 0,
+    retained: false,
+    duplicate: false,
+    receivedAtMs,
+    receipt: undefined,
+  };
+}
+
+function message(tenantId: string, payload = '{}', receivedAtMs?: number): TelemetryMessage {
+  const content = {
+    tenantId,
+    siteId: 's',
+    deviceId: 'd',
+    rawData: payload,
+    rawDataError: null,
+    deviceTimestampMs: null,
+    firmwareVersion: null,
+  };
+  return telemetryMessage(packet(tenantId, payload, receivedAtMs), content);
+}
+
+describe('TelemetryRepository', () => {
+  let connection: DatabaseConnection;
+  let repository: TelemetryRepository;
+  const sql = (text: string, values?: unknown[]): Promise<Record<string, unknown>[]> => connection.dataSource.query(text, values);
+  const batchRow = async (batchId: string) => (await sql('SELECT * FROM batches WHERE batch_id = $1', [batchId]))[0]!;
+
+  beforeAll(async () => {
+    connection = new DatabaseConnection(createDataSource((await createTestDatabase()).url), { allowDataLoss: true });
+    await connection.connect();
+    repository = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge-a' } }));
+    await repository.ensurePartitions(TODAY_MS, TODAY_MS);
+  });
+  afterAll(() => connection.close());
+
+  it('while pending, open_root describes exactly the rows; from sealing on, batch_hash and leaf_hashes do', async () => {
+    const first = plan([message('a'), message('a')]);
+    await repository.commit(first);
+    const { batchId } = first.messages[0]!;
+    const initial = await batchRow(batchId);
+    expect(initial).toMatchObject({ status: 'pending', message_count: 2, receiver: 'bridge-a', leaf_hashes: null, sealed_at: null });
+
+    const second = plan([message('a')], first.openAfter);
+    await repository.commit(second);
+    const leaves = [...first.messages, ...second.messages].map((planned) => planned.message.leafHash);
+    expect(await batchRow(batchId)).toMatchObject({
+      message_count: 3,
+      batch_hash: initial.batch_hash,
+      open_root: Buffer.from(rootOf(leaves, nativeSha256)),
+    });
+
+    const third = plan([message('a')], second.openAfter);
+    await repository.commit(third);
+    const all = [...leaves, third.messages[0]!.message.leafHash];
+    expect(await batchRow(batchId)).toMatchObject({
+      status: 'complete',
+      close_reason: 'size',
+      message_count: 4,
+      batch_hash: Buffer.from(rootOf(all, nativeSha256)).toString('hex'),
+      leaf_hashes: Buffer.concat(all),
+      sealed_at: expect.any(Date),
+    });
+    const rows = await sql('SELECT leaf_index FROM messages WHERE batch_id = $1 ORDER BY leaf_index', [batchId]);
+    expect(rows.map((row) => row.leaf_index)).toEqual([0, 1, 2, 3]);
+  });
+
+  it('counts messages per device and keeps the quarantine, in the same transaction', async () => {
+    const refused = rejection(packet('b', '{nope'), { reason: 'not_json', detail: 'x', tenantId: 'b' });
+    await repository.commit(plan([message('b'), message('b')], undefined, [refused]));
+    await repository.commit(plan([message('b')]));
+    expect(await sql(`SELECT message_count, last_seen FROM devices WHERE tenant_id = 'b'`)).toEqual([
+      { message_count: '3', last_seen: new Date(TODAY_MS + 1000) },
+    ]);
+    expect(await sql(`SELECT reason, payload FROM rejected_messages`)).toEqual([{ reason: 'not_json', payload: Buffer.from('{nope') }]);
+  });
+
+  it('writes a commit over midnight into two partitions, and says when one is missing', async () => {
+    const overMidnight = plan([message('c', '1', TODAY_MS + DAY_MS - 1), message('c', '2', TODAY_MS + DAY_MS)]);
+    const error: unknown = await repository.commit(overMidnight).catch((caught: unknown) => caught);
+    expect(commitFailure(error)).toBe('partition_missing');
+    expect(await repository.hasLanded(overMidnight)).toBe(false);
+    await repository.ensurePartitions(TODAY_MS, TODAY_MS + DAY_MS);
+    await repository.commit(overMidnight);
+    expect(await repository.hasLanded(overMidnight)).toBe(true);
+    const rows = await sql(`SELECT tableoid::regclass::text AS partition FROM messages WHERE tenant_id = 'c'`);
+    expect(new Set(rows.map((row) => row.partition)).size).toBe(2);
+  });
+
+  it('stores nothing of a plan whose batch was taken by another', async () => {
+    const first = plan([message('d')]);
+    await repository.commit(first);
+    const { batchId } = first.messages[0]!;
+    await sql(
+      `UPDATE batches SET status = 'complete', close_reason = 'recovery', sealed_at = now(), leaf_hashes = '\\x' WHERE batch_id = $1`,
+      [batchId],
+    );
+    const late = plan([message('d'), message('e')], first.openAfter);
+    await expect(repository.commit(late)).rejects.toEqual(new BatchTakenError([batchId]));
+    expect(await repository.hasLanded(late)).toBe(false);
+    expect(await sql(`SELECT FROM messages WHERE tenant_id = 'e'`)).toEqual([]);
+    expect(await sql(`SELECT message_count FROM devices WHERE tenant_id = 'd'`)).toEqual([{ message_count: '1' }]);
+  });
+
+  it('refuses the same plan a second time, and tells that it has landed', async () => {
+    const again = plan([message('f')]);
+    await repository.commit(again);
+    expect(commitFailure(await repository.commit(again).catch((caught: unknown) => caught))).toBe('already_there');
+    expect(await repository.hasLanded(again)).toBe(true);
+
+    const sealing = plan([], again.openAfter, [], true);
+    expect(await repository.hasLanded(sealing)).toBe(false);
+    await repository.commit(sealing);
+    expect(await repository.hasLanded(sealing)).toBe(true);
+    await expect(repository.commit(sealing)).rejects.toThrow(BatchTakenError);
+  });
+
+  it('finds its way when a device that it remembers was deleted', async () => {
+    await repository.commit(plan([message('g')]));
+    await sql(`DELETE FROM messages WHERE tenant_id = 'g'`);
+    await sql(`DELETE FROM devices WHERE tenant_id = 'g'`);
+    const orphan = plan([message('g')]);
+    expect(commitFailure(await repository.commit(orphan).catch((caught: unknown) => caught))).toBe('reference_missing');
+    repository.forgetDevices();
+    await repository.commit(orphan);
+  });
+});
