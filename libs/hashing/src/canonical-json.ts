@@ -54,11 +54,6 @@ export function isCanonical(bytes: Uint8Array): boolean {
   return parseCanonical(bytes).kind === 'ok';
 }
 
-/** False when `text` has half of a surrogate pair, which UTF-8 cannot carry (RFC 8785 section 3.2.2.2). */
-export function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
-}
-
 function serialize(value: unknown, ancestors: object[]): string {
   switch (typeof value) {
     case 'string':
@@ -106,6 +101,6 @@ function serializeObject(object: object, ancestors: object[]): string {
 
 /** JSON.stringify escapes exactly as RFC 8785 section 3.2.2.2 says, once lone surrogates are out. */
 function quote(text: string): string {
-  if (!isWellFormed(text)) throw new HashingError('lone_surrogate', 'a string has half of a surrogate pair');
+  if (!text.isWellFormed()) throw new HashingError('lone_surrogate', 'a string has half of a surrogate pair');
   return JSON.stringify(text);
 }

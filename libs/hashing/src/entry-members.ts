@@ -1,4 +1,4 @@
-import { isWellFormed, parseCanonical } from './canonical-json.js';
+import { parseCanonical } from './canonical-json.js';
 
 export type Decoded<Entry> = { kind: 'ok'; entry: Entry } | { kind: 'malformed'; reason: string };
 
@@ -46,8 +46,9 @@ export function isBase58(value: unknown): value is string {
   return typeof value === 'string' && /^[1-9A-HJ-NP-Za-km-z]{1,88}$/.test(value);
 }
 
+/** A string that UTF-8 can carry: no lone surrogate. */
 export function isText(value: unknown): value is string {
-  return typeof value === 'string' && isWellFormed(value);
+  return typeof value === 'string' && value.isWellFormed();
 }
 
 /** An integer from 0 to 2^53 - 1, exact in every JSON reader. */
