@@ -2,7 +2,7 @@ import { chownSync, statSync } from 'node:fs';
 import { findProgram } from './programs.js';
 import { MissingProgramError } from './errors.js';
 
-/** `nobody` on Linux; only a number, so it works in images without that user. */
+/** `nobody` on every Linux; initdb wants a user that has a name. */
 const NOBODY = 65534;
 
 export interface Account {
