@@ -18,9 +18,11 @@ if (process.argv.includes('--if-stale') && existsSync(stamp)) {
 }
 const startedAt = Date.now();
 const apps = readdirSync('apps').filter((app) => existsSync(`apps/${app}/tsconfig.app.json`));
-console.error(`building ${apps.join(', ')} …`);
+// the runner of the specs starts PostgreSQL with it, whether or not an app imports it
+const projects = [...apps, 'embedded'];
+console.error(`building ${projects.join(', ')} …`);
 rmSync('dist', { recursive: true, force: true });
-const build = spawnSync(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build', ...apps], {
+const build = spawnSync(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build', ...projects], {
   stdio: ['ignore', 'inherit', 'inherit'],
 });
 if (build.status !== 0) process.exit(build.status ?? 1);
