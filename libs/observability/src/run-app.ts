@@ -22,10 +22,12 @@ export interface AppDefinition<C extends { readonly http: HttpSettings }> {
 
 /**
  * The life of a process, the same for every app: configuration, start, HTTP, then the rest, until SIGTERM, SIGINT or the
- * end of the supervisor. The only place that ends the process; exit codes are in exit-codes.ts.
+ * end of the supervisor. The only place that ends the process; exit codes are in exit-codes.ts. With `--check-config` it only
+ * checks the configuration.
  */
 export async function runApp<C extends { readonly http: HttpSettings }>(definition: AppDefinition<C>): Promise<void> {
   const config = configurationOf(definition.config);
+  if (process.argv.includes('--check-config')) process.exit(EXIT_OK);
   const logger = createLogger(definition.name, config.http.logLevel);
   const fail = (message: string, error: unknown): never => {
     logger.fatal(message, error instanceof Error ? error : new Error(String(error)));

@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const FIRST_RESTART_MS = 1_000;
+const LONGEST_RESTART_MS = 30_000;
+/** Longer than the 10 s that an app gives itself. */
+const STOP_LIMIT_MS = 12_000;
+/** Configuration, schema, port: a restart meets the same (exit codes of libs/observability). */
+const FINAL_EXIT_CODES = [65, 69, 78];
+
+export interface ChildAppOptions {
+  name: string;
+  args?: string[];
+  env: NodeJS.ProcessEnv;
+  logsDir: string;
+  /** A line that a person at the terminal should see. */
+  say: (line: string) => void;
+  /** It ended with something that no restart mends. */
+  onFinalExit: (problem: string) => void;
+}
+
+/** An app in a process of its own, started again when it ends unasked. Its log goes to `<logsDir>/<name>.log`. */
+export class ChildApp {
+  private child: ChildProcess | undefined;
+  private exited: Promise<void> = Promise.resolve();
+  private stopping = false;
+  private restarts = 0;
+  private restartTimer: NodeJS.Timeout | undefined;
+  private readonly log: WriteStream;
+
+  constructor(private readonly options: ChildAppOptions) {
+    this.log = createWriteStream(join(options.logsDir, `${options.name}.log`), { flags: 'a' });
+  }
+
+  start(): void {
+    const { name, args = [], env } = this.options;
+    // Detached: Ctrl-C reaches the supervisor alone, which stops things in order. The IPC channel ends with the supervisor,
+    // however that ends, and tells the app to stop.
+    const child = spawn(process.execPath, ['--enable-source-maps', mainOf(name), ...args], {
+      env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    this.child = child;
+    for (const stream of [child.stdout!, child.stderr!]) createInterface(stream).on('line', (line) => this.onLine(line));
+    this.exited = new Promise((resolve) =>
+      child.once('close', (code, signal) => {
+        resolve();
+        this.onExit(code, signal);
+      }),
+    );
+  }
+
+  /** SIGTERM, or SIGKILL when it takes longer than it may. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    clearTimeout(this.restartTimer);
+    this.child?.kill('SIGTERM');
+    const timer = setTimeout(() => this.child?.kill('SIGKILL'), STOP_LIMIT_MS);
+    await this.exited;
+    clearTimeout(timer);
+    await new Promise<void>((resolve) => this.log.end(resolve));
+  }
+
+  private onExit(code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.stopping) return;
+    const { name, say, onFinalExit } = this.options;
+    if (code !== null && FINAL_EXIT_CODES.includes(code)) return onFinalExit(`${name} cannot run (exit code ${code})`);
+    const delayMs = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** this.restarts++);
+    say(`${name} ended (${signal ?? `exit code ${code}`}), starting it again in ${delayMs / 1000} s`);
+    this.restartTimer = setTimeout(() => this.start(), delayMs);
+  }
+
+  private onLine(line: string): void {
+    this.log.write(`${line}\n`);
+    const entry = parseLine(line);
+    if (!entry || entry.level === 'warn' || entry.level === 'error' || entry.level === 'fatal') {
+      this.options.say(`${this.options.name}: ${entry ? `${entry.level} ${entry.text}` : line}`);
+    }
+  }
+}
+
+export function mainOf(app: string): string {
+  return fileURLToPath(new URL(`../../../${app}/src/main.js`, import.meta.url));
+}
+
+function parseLine(line: string): { level: string; text: string } | undefined {
+  try {
+    const { level, message, reason, error } = JSON.parse(line) as {
+      level: string;
+      message: unknown;
+      reason?: unknown;
+      error?: { message?: string };
+    };
+    const cause = reason ?? error?.message;
+    return { level, text: typeof cause === 'string' && cause !== message ? `${String(message)}: ${cause}` : String(message) };
+  } catch {
+    return undefined;
+  }
+}

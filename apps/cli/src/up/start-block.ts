@@ -1,0 +1,59 @@
+export interface Started {
+  seconds: number;
+  apiUrl: string;
+  databaseUrl: string;
+  mqttUrl: string;
+  broker: 'mosquitto' | 'aedes' | 'external';
+  embeddedDatabase: boolean;
+  dataDir: string;
+  simulating: boolean;
+}
+
+/** The block that `tallystick up` prints once everything is ready: where things are and what to try first. */
+export function startBlock(started: Started): string {
+  const { hostname, port } = new URL(started.mqttUrl);
+  const address = `${hostname === '127.0.0.1' ? '' : ` -h ${hostname}`}${port === '' || port === '1883' ? '' : ` -p ${port}`}`;
+  const rows: [string, string][] = [
+    ['Swagger UI', `${started.apiUrl}/api/docs`],
+    ['API', `${started.apiUrl}/api/v1`],
+    ['Broker', `${started.mqttUrl} (${BROKERS[started.broker]})`],
+    ['Database', started.databaseUrl],
+    ['Data and logs', started.dataDir],
+  ];
+  const lines = [
+    '',
+    `Tallystick is ready (${started.seconds.toFixed(1)} s)`,
+    '',
+    ...rows.map(([name, value]) => `  ${name.padEnd(14)}${value}`),
+    '',
+    ...notes(started).map((note) => `  ${note}`),
+    started.simulating ? '  Ten simulated energy meters are sending. Look at their batches:' : '  Publish a reading, then look at it:',
+    ...(started.simulating
+      ? []
+      : [`    mosquitto_pub${address} -q 1 -t veep/factory1/line1/METER_0001/data -m '{"deviceId":"METER_0001","kwh":15.7}'`]),
+    `    curl -s '${started.apiUrl}/api/v1/${started.simulating ? 'batches' : 'messages?deviceId=METER_0001'}'`,
+    '',
+    '  Ctrl-C stops everything; the data stays.',
+    '',
+  ];
+  return lines.join('\n');
+}
+
+const BROKERS: Record<Started['broker'], string> = {
+  mosquitto: 'Mosquitto, sessions and messages kept on disk',
+  aedes: 'embedded aedes',
+  external: 'yours',
+};
+
+function notes({ broker, embeddedDatabase }: Started): string[] {
+  const all = [];
+  if (broker === 'aedes') {
+    all.push(
+      'Mosquitto is not installed, so an embedded broker serves: MQTT 3.1.1 only, and messages that were not',
+      'stored yet are lost when it stops. For real use install mosquitto and start again.',
+      '',
+    );
+  }
+  if (embeddedDatabase) all.push('Everything listens on 127.0.0.1 only. There is no access control yet: do not expose the ports.', '');
+  return all;
+}

@@ -1,0 +1,204 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConfigurationError, type Environment, loadConfig } from '@tallystick/config';
+import { type EmbeddedBroker, type EmbeddedPostgres, portInUse, startBroker, startEmbeddedPostgres } from '@tallystick/embedded';
+import { EXIT_UNAVAILABLE } from '@tallystick/observability';
+import { Command } from 'commander';
+import { migrateDatabase } from '../migrate/migrate.command.js';
+import { CliError } from '../problem.js';
+import { ChildApp, mainOf } from './child-app.js';
+import { startBlock } from './start-block.js';
+import { UpConfig } from './up.config.js';
+
+const READY_LIMIT_MS = 60_000;
+
+export function upCommand(): Command {
+  return new Command('up')
+    .description('Start everything on this machine: PostgreSQL, a broker, the apps. Ctrl-C stops it all, the data stays.')
+    .option('--simulate', 'let ten simulated energy meters send readings', false)
+    .addHelpText('after', '\nWith DATABASE_URL or MQTT_URL set, that database or broker is used and the embedded one is not started.')
+    .action(async ({ simulate }: { simulate: boolean }) => {
+      const supervisor = new Supervisor(await checkedConfig(process.env));
+      await supervisor.run(simulate);
+    });
+}
+
+/** The configuration of `up` after every app has accepted its own: all problems at once, before anything is started. */
+async function checkedConfig(environment: Environment): Promise<Readonly<UpConfig>> {
+  const problems = new Set<string>();
+  const collect = (text: string) =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith('  '))
+      .forEach((line) => problems.add(line.trim()));
+  const outputs = APPS.map(({ name }) => checkOutput(name, environment));
+  let config: Readonly<UpConfig> | undefined;
+  try {
+    config = loadConfig(UpConfig, environment);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    collect(error.message);
+  }
+  (await Promise.all(outputs)).forEach(collect);
+  if (problems.size > 0 || !config) throw new ConfigurationError([...problems]);
+  return config;
+}
+
+/** What an app says of its configuration; the addresses of embedded parts are not known yet, so placeholders stand for them. */
+function checkOutput(app: string, environment: Environment): Promise<string> {
+  const env = { DATABASE_URL: 'postgres://embedded/embedded', MQTT_URL: 'mqtt://embedded', ...environment, PORT: undefined };
+  const child = spawn(process.execPath, [mainOf(app), '--check-config'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  return new Promise((resolve) => child.once('close', () => resolve(output)));
+}
+
+const APPS: { name: string; port: (config: Readonly<UpConfig>) => number }[] = [
+  { name: 'ingest-bridge', port: (config) => config.ingestBridgePort },
+  { name: 'api', port: (config) => config.apiPort },
+];
+
+/** Everything that `up` runs, started in the order of need and stopped in the opposite one. */
+class Supervisor {
+  private readonly dataDir: string;
+  private postgres: EmbeddedPostgres | undefined;
+  private broker: EmbeddedBroker | undefined;
+  private readonly apps: ChildApp[] = [];
+  private stop!: (problem?: CliError) => void;
+  /** Settles when somebody asks to stop, or when going on makes no sense. */
+  private readonly stopped = new Promise<CliError | undefined>((settle) => (this.stop = settle));
+  private isStopping = false;
+  private starting: Promise<void> = Promise.resolve();
+
+  constructor(private readonly config: Readonly<UpConfig>) {
+    this.dataDir = resolve(config.dataDir);
+  }
+
+  async run(simulate: boolean): Promise<void> {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.onSignal());
+    try {
+      this.starting = this.start(simulate);
+      await Promise.race([this.starting, this.stopped]);
+      const problem = await this.stopped;
+      if (problem) throw problem;
+    } finally {
+      await this.end();
+    }
+  }
+
+  private async start(simulate: boolean): Promise<void> {
+    const startedAtMs = performance.now();
+    await this.assertPortsFree();
+    mkdirSync(join(this.dataDir, 'logs'), { recursive: true });
+    const [databaseUrl, mqttUrl] = await Promise.all([this.startDatabase(), this.startBroker()]);
+    const applied = await migrateDatabase(databaseUrl);
+    if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
+    for (const { name, port } of APPS) {
+      if (this.isStopping) return;
+      this.startApp(name, [], { DATABASE_URL: databaseUrl, MQTT_URL: mqttUrl, PORT: String(port(this.config)) });
+    }
+    await Promise.all(APPS.map(({ name, port }) => this.untilReady(name, port(this.config))));
+    if (this.isStopping) return;
+    if (simulate) this.startApp('cli', ['simulate', '--devices', '10', '--rate', '10', '--broker', mqttUrl], {});
+    process.stdout.write(
+      `${startBlock({
+        seconds: (performance.now() - startedAtMs) / 1000,
+        apiUrl: `http://${this.config.host}:${this.config.apiPort}`,
+        databaseUrl,
+        mqttUrl,
+        broker: this.broker?.kind ?? 'external',
+        embeddedDatabase: this.postgres !== undefined,
+        dataDir: this.dataDir,
+        simulating: simulate,
+      })}\n`,
+    );
+  }
+
+  private async assertPortsFree(): Promise<void> {
+    const wanted: [string, number, string][] = [
+      ['the API', this.config.apiPort, 'API_PORT'],
+      ['the ingest bridge', this.config.ingestBridgePort, 'INGEST_BRIDGE_PORT'],
+    ];
+    if (!this.config.databaseUrl) wanted.push(['PostgreSQL', this.config.postgresPort, 'EMBEDDED_POSTGRES_PORT']);
+    if (!this.config.mqttUrl) wanted.push(['the broker', this.config.brokerPort, 'EMBEDDED_BROKER_PORT']);
+    const taken = [];
+    for (const [what, port, setting] of wanted) {
+      if (await portInUse(port)) taken.push(`  ${port}, for ${what}: choose another one with ${setting}=… , or stop what uses it`);
+    }
+    if (taken.length > 0)
+      throw new CliError(`Nothing was started, because these ports of 127.0.0.1 are in use:\n${taken.join('\n')}`, EXIT_UNAVAILABLE);
+  }
+
+  private async startDatabase(): Promise<string> {
+    if (this.config.databaseUrl) return this.config.databaseUrl;
+    this.postgres = await startEmbeddedPostgres({ dataDir: join(this.dataDir, 'postgres'), port: this.config.postgresPort, log: say });
+    void this.postgres.exited.then(() => this.onServerEnd('PostgreSQL'));
+    return this.postgres.url;
+  }
+
+  private async startBroker(): Promise<string> {
+    if (this.config.mqttUrl) return this.config.mqttUrl;
+    this.broker = await startBroker({ dir: join(this.dataDir, 'broker'), port: this.config.brokerPort, log: say });
+    void this.broker.exited.then(() => this.onServerEnd('the broker'));
+    return this.broker.url;
+  }
+
+  private startApp(name: string, args: string[], env: Record<string, string>): void {
+    const app = new ChildApp({
+      name,
+      args,
+      env: { ...process.env, ...env },
+      logsDir: join(this.dataDir, 'logs'),
+      say,
+      onFinalExit: (problem) =>
+        this.stop(new CliError(`${problem}; its log is in ${join(this.dataDir, 'logs', `${name}.log`)}`, EXIT_UNAVAILABLE)),
+    });
+    this.apps.push(app);
+    app.start();
+  }
+
+  private async untilReady(name: string, port: number): Promise<void> {
+    for (const giveUpAtMs = performance.now() + READY_LIMIT_MS; !this.isStopping; await sleep(50)) {
+      if (await isReady(`http://${this.config.host}:${port}/readyz`)) return;
+      if (performance.now() < giveUpAtMs) continue;
+      const problem = `${name} is not ready after ${READY_LIMIT_MS / 1000} s; http://${this.config.host}:${port}/health says why, and so does its log in ${join(this.dataDir, 'logs')}`;
+      throw new CliError(problem, EXIT_UNAVAILABLE);
+    }
+  }
+
+  private onServerEnd(name: string): void {
+    if (!this.isStopping)
+      this.stop(new CliError(`${name} ended unasked; everything is stopped. Its log is in ${this.dataDir}`, EXIT_UNAVAILABLE));
+  }
+
+  private onSignal(): void {
+    if (!this.isStopping) return this.stop();
+    say('still stopping: what was received is being stored');
+  }
+
+  private async end(): Promise<void> {
+    this.isStopping = true;
+    // What is being started right now must be there before it can be stopped; its failure has been reported already.
+    await this.starting.catch(() => undefined);
+    if (this.apps.length > 0) say('stopping …');
+    // First those that use database and broker, so that what they hold can still be stored and acknowledged.
+    await Promise.all(this.apps.map((app) => app.stop()));
+    await this.broker?.stop();
+    await this.postgres?.stop();
+    if (this.apps.length > 0) say('stopped');
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url, { signal: AbortSignal.timeout(2_000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
