@@ -1,0 +1,37 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { DatabaseSettings } from '@tallystick/config';
+import { databaseCheck, ObservabilityModule } from '@tallystick/observability';
+import type { ApiConfig } from './api.config.js';
+import { BatchesController } from './batches/batches.controller.js';
+import { Database } from './database/database.js';
+import { DevicesController } from './devices/devices.controller.js';
+import { AnswerInterceptor } from './http/answer.interceptor.js';
+import { inputPipe } from './http/input.pipe.js';
+import { ProblemFilter } from './http/problem.filter.js';
+import { RootController } from './http/root.controller.js';
+import { UndeclaredInputGuard } from './http/undeclared-input.guard.js';
+import { MessagesController } from './messages/messages.controller.js';
+
+const DATABASE_CHECK = Symbol('DATABASE_CHECK');
+
+@Module({})
+export class ApiModule {
+  static forRoot(config: ApiConfig): DynamicModule {
+    return {
+      module: ApiModule,
+      imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK] })],
+      controllers: [RootController, BatchesController, MessagesController, DevicesController],
+      providers: [
+        Database,
+        { provide: DatabaseSettings, useValue: config.database },
+        { provide: DATABASE_CHECK, useFactory: ({ connection }: Database) => databaseCheck(connection), inject: [Database] },
+        { provide: APP_FILTER, useClass: ProblemFilter },
+        // The guard that decides who may ask comes in front of this one.
+        { provide: APP_GUARD, useClass: UndeclaredInputGuard },
+        { provide: APP_PIPE, useFactory: inputPipe },
+        { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },
+      ],
+    };
+  }
+}

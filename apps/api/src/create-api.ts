@@ -1,0 +1,43 @@
+import type { NestApplicationOptions } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { NextFunction, Request, Response } from 'express';
+import type { ApiConfig } from './api.config.js';
+import { ApiModule } from './api.module.js';
+import { requestId } from './http/request-id.js';
+import { DOCS_PATH, serveOpenApi } from './openapi.js';
+
+const MAX_BODY_BYTES = 64 * 1024;
+
+/** JSON needs nothing from anywhere; Swagger UI styles itself inline and has its pictures in data URLs. */
+const DOCS_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/** The API as it is served; `main.ts` runs it. */
+export async function createApi(config: ApiConfig, options: NestApplicationOptions): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(ApiModule.forRoot(config), { ...options, bodyParser: false });
+  app.useSecurityHeaders({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: "'none'", frameAncestors: "'none'", baseUri: "'none'", formAction: "'none'" },
+    },
+    referrerPolicy: { policy: 'no-referrer' },
+    // Only whoever ends TLS in front of us can promise it.
+    strictTransportSecurity: false,
+  });
+  app.set('etag', 'strong');
+  // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
+  app.set('query parser', 'simple');
+  app.use(requestId);
+  app.use((_request: Request, response: Response, next: NextFunction) => {
+    response.set('Cache-Control', 'no-store');
+    next();
+  });
+  app.use(DOCS_PATH, (_request: Request, response: Response, next: NextFunction) => {
+    response.set('Content-Security-Policy', DOCS_POLICY);
+    next();
+  });
+  app.useBodyParser('json', { limit: MAX_BODY_BYTES });
+  serveOpenApi(app);
+  return app;
+}

@@ -1,0 +1,81 @@
+import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { DatabaseSettings } from '@tallystick/config';
+import { Lifecycle } from '@tallystick/observability';
+import { createDataSource, DatabaseConnection, poolOf } from '@tallystick/persistence';
+import type { PoolClient } from 'pg';
+import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
+
+/** One statement of a read; rows have the columns that the statement names. */
+export type Reader = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
+
+/** A statement that takes longer is given up, by the server and, should that not answer, by us. */
+const STATEMENT_LIMIT_MS = 10_000;
+
+/** The database as this app uses it: read-only, connected in the background, away without the app going away. */
+@Injectable()
+export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly connection: DatabaseConnection;
+  private readonly logger = new Logger('Database');
+
+  constructor(
+    settings: DatabaseSettings,
+    private readonly lifecycle: Lifecycle,
+  ) {
+    const dataSource = createDataSource(settings.connectionUrl, { poolSize: settings.poolSize, applicationName: 'tallystick-api' });
+    // Durability is the writers' concern: this app acknowledges nothing.
+    this.connection = new DatabaseConnection(dataSource, {
+      allowDataLoss: true,
+      onRetry: (error, delayMs) => this.logger.warn('database away', { error, delayMs }),
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.connection.connect().then(
+      () => this.logger.log('database connected'),
+      (error: Error) => {
+        // An outdated schema: no retry mends it. AbortError is our own shutdown.
+        if (error.name !== 'AbortError') this.lifecycle.fail(error);
+      },
+    );
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.connection.close();
+  }
+
+  /**
+   * Runs the statements of one answer in one read-only transaction, so that all of them see the same rows: a batch that is
+   * being filled must not look damaged. The place where the tenant of the request will be set for row-level security.
+   */
+  async read<T>(work: (read: Reader) => Promise<T>): Promise<T> {
+    if (this.connection.problem !== undefined) throw new DatabaseUnavailableError(this.connection.problem);
+    const client = await poolOf(this.connection.dataSource).connect();
+    const read = readerOf(client);
+    let broken: Error | undefined;
+    const onBroken = (error: unknown) => (broken = error as Error);
+    // A connection that breaks between two statements says so as an event; unheard, it would end the process.
+    client.on('error', onBroken);
+    try {
+      await read('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      await read(`SET LOCAL statement_timeout = ${STATEMENT_LIMIT_MS}`);
+      const result = await work(read);
+      await read('COMMIT');
+      return result;
+    } catch (error) {
+      // A connection in doubt is thrown away: a ROLLBACK over it might never be answered.
+      if (databaseUnavailable(error)) onBroken(error);
+      else await read('ROLLBACK').catch(onBroken);
+      throw error;
+    } finally {
+      client.off('error', onBroken);
+      client.release(broken);
+    }
+  }
+}
+
+function readerOf(client: PoolClient): Reader {
+  return async <Row>(text: string, values: readonly unknown[] = []) => {
+    const statement = { text, values: [...values], query_timeout: STATEMENT_LIMIT_MS + 1000 };
+    return (await client.query<Row & object>(statement)).rows;
+  };
+}

@@ -1,0 +1,70 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { Transform } from 'class-transformer';
+import { IsDate, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+import { parseInstant } from './instant.js';
+
+// The kinds of parameter, each with its reading, its check and its schema. All are optional but for `Uuid({ required: true })`.
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const SHA256_HEX = /^[0-9a-f]{64}$/;
+
+/** A whole number in decimal digits; anything else, such as `10abc`, `1e3` or a repeated parameter, is refused. */
+export function WholeNumber({ min, max, default: value }: { min: number; max: number; default: number }): PropertyDecorator {
+  const options = { message: `must be a whole number from ${min} to ${max}` };
+  return applyDecorators(
+    ApiProperty({ required: false, type: 'integer', minimum: min, maximum: max, default: value }),
+    Transform(({ value: text }: { value: unknown }) => (typeof text === 'string' ? (/^\d{1,15}$/.test(text) ? Number(text) : NaN) : text)),
+    IsInt(options),
+    Min(min, options),
+    Max(max, options),
+  );
+}
+
+/** A time as `parseInstant` reads it; the property holds a Date. */
+export function Instant(): PropertyDecorator {
+  const message = 'must be an RFC 3339 time with offset, such as 2026-11-21T08:00:00Z or 2026-11-21T09:00:00%2B01:00';
+  return applyDecorators(
+    ApiProperty({ required: false, type: String, format: 'date-time', example: '2026-11-21T08:00:00Z' }),
+    IsOptional(),
+    Transform(({ value: text }: { value: unknown }) => (typeof text === 'string' ? (parseInstant(text) ?? 'invalid') : text)),
+    IsDate({ message }),
+  );
+}
+
+/** A UUID of any version, read into lower case; wrong ones alone make the problem INVALID_UUID. */
+export function Uuid({ required = false }: { required?: boolean } = {}): PropertyDecorator {
+  return applyDecorators(
+    ApiProperty({ required, type: String, format: 'uuid' }),
+    ...(required ? [] : [IsOptional()]),
+    Transform(lowerCase),
+    Matches(UUID, { message: 'must be a UUID', context: { code: 'INVALID_UUID' } }),
+  );
+}
+
+/** A SHA-256 in hex, read into lower case. */
+export function Sha256Hex(): PropertyDecorator {
+  return applyDecorators(
+    ApiProperty({ required: false, type: String, pattern: '^[0-9a-fA-F]{64}$' }),
+    IsOptional(),
+    Transform(lowerCase),
+    Matches(SHA256_HEX, { message: 'must be a SHA-256 in 64 hexadecimal digits' }),
+  );
+}
+
+/** A tenant, site or device as its topic level spells it. PostgreSQL has no U+0000 in text. */
+export function Identifier(): PropertyDecorator {
+  const options = { message: 'must have 1 to 100 characters, and be given once' };
+  return applyDecorators(
+    ApiProperty({ required: false, type: String, minLength: 1, maxLength: 100 }),
+    IsOptional(),
+    IsString(options),
+    Length(1, 100, options),
+    // eslint-disable-next-line no-control-regex
+    Matches(/^[^\u0000]*$/, options),
+  );
+}
+
+function lowerCase({ value }: { value: unknown }): unknown {
+  return typeof value === 'string' ? value.toLowerCase() : value;
+}

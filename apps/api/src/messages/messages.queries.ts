@@ -1,0 +1,134 @@
+import { uuidv7Floor } from '@tallystick/persistence';
+import type { Reader } from '../database/database.js';
+import { JsonText } from '../http/json-text.js';
+import type { ListRequest, Page } from '../http/list.js';
+import type { TimeRange } from '../http/time-range.js';
+import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
+
+/** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
+const PAGE_BYTES = 4 * 1024 * 1024;
+
+const COLUMNS = `
+  m.message_id AS "messageId", m.batch_id AS "batchId", m.leaf_index AS "leafIndex", m.tenant_id AS "tenantId",
+  m.site_id AS "siteId", m.device_id AS "deviceId", m.topic, m.message_hash AS "messageHash", m.payload_size AS "payloadSize",
+  m.raw_data::text AS "rawData", m.raw_data_error AS "rawDataError", m.received_at AS "receivedAt", m.processed_at AS "processedAt",
+  m.device_timestamp AS "deviceTimestamp", m.device_seq AS "deviceSeq", m.device_signature AS "deviceSignature", m.qos, m.retained`;
+
+export interface MessagesFilter extends TimeRange {
+  hash?: string;
+  deviceId?: string;
+  tenantId?: string;
+  batchId?: string;
+}
+
+/** Newest first (seed 5.5). */
+export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<MessageSummary>> {
+  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, the newest partitions
+  // are read backwards until the page is full; by received_at, a device's own index is.
+  const order = filter.deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
+  const [messageId] = list.after ?? [];
+  const tenants = await tenantsOf(read, filter);
+  // Equality wherever it can be: only then does the device's index give the rows in order.
+  const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
+  const rows = await read<MessageRow>(
+    page(
+      `WHERE ($1::text IS NULL OR m.message_hash = $1)
+         AND ($2::text IS NULL OR m.device_id = $2)
+         AND ($3::text IS NULL OR m.tenant_id = $3)
+         AND ($4::text[] IS NULL OR m.tenant_id = ANY ($4))
+         AND ($5::uuid IS NULL OR m.batch_id = $5)
+         AND ($6::uuid IS NULL OR m.message_id >= $6)
+         AND ($7::uuid IS NULL OR m.message_id < $7)`,
+      order,
+      '$8',
+    ),
+    [
+      filter.hash,
+      filter.deviceId,
+      tenantId,
+      otherTenants,
+      filter.batchId,
+      filter.from && uuidv7Floor(filter.from.getTime()),
+      messageId ?? (filter.to && uuidv7Floor(filter.to.getTime())),
+      list.limit + 1,
+    ],
+  );
+  return messagePage(rows, list, (row) => [row.messageId]);
+}
+
+/** The tenants to look at: the one asked for, or those that own a device of this name, since its index begins with the tenant. */
+async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFilter): Promise<string[] | undefined> {
+  if (tenantId !== undefined) return [tenantId];
+  if (deviceId === undefined) return undefined;
+  const rows = await read<{ tenantId: string }>(`SELECT tenant_id AS "tenantId" FROM devices WHERE device_id = $1`, [deviceId]);
+  return rows.map((row) => row.tenantId);
+}
+
+/** In leaf order (seed 5.2). The batch's span names the partitions to look into. */
+export async function listBatchMessages(
+  read: Reader,
+  batch: { batchId: string; startTimestamp: Date; endTimestamp: Date },
+  list: ListRequest,
+): Promise<Page<MessageSummary>> {
+  const [leafIndex] = list.after ?? [];
+  const rows = await read<MessageRow>(
+    page(`WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND m.leaf_index > $4::int`, 'm.leaf_index', '$5'),
+    [
+      batch.batchId,
+      uuidv7Floor(batch.startTimestamp.getTime()),
+      uuidv7Floor(batch.endTimestamp.getTime() + 1),
+      leafIndex ?? -1,
+      list.limit + 1,
+    ],
+  );
+  return messagePage(rows, list, (row) => [String(row.leafIndex)]);
+}
+
+/** One message with the state of its batch (seed 5.3). */
+export async function findMessage(read: Reader, messageId: string): Promise<MessageDetails | undefined> {
+  const [row] = await read<MessageRow & Omit<MessageDetails, keyof MessageSummary>>(
+    `SELECT ${COLUMNS}, encode(m.nonce, 'hex') AS nonce, m.packet_id AS "packetId",
+       json_build_object('status', b.status, 'logIndex', b.log_index::text,
+                         'batchHash', CASE WHEN b.status NOT IN ('pending', 'hashing') THEN b.batch_hash END) AS batch
+     FROM messages m JOIN batches b USING (batch_id)
+     WHERE m.message_id = $1::uuid`,
+    [messageId],
+  );
+  return row && { ...summary(row), nonce: row.nonce, packetId: row.packetId, batch: row.batch satisfies MessageBatch };
+}
+
+export interface StoredPayload {
+  payload: Buffer;
+  messageHash: string;
+}
+
+export async function findPayload(read: Reader, messageId: string): Promise<StoredPayload | undefined> {
+  const rows = await read<StoredPayload>(
+    `SELECT m.payload, m.message_hash AS "messageHash" FROM messages m WHERE m.message_id = $1::uuid`,
+    [messageId],
+  );
+  return rows[0];
+}
+
+type MessageRow = Omit<MessageSummary, 'rawData'> & { rawData: string | null; found: number };
+
+/** `limit` rows of the condition, cut where their payloads exceed PAGE_BYTES; `found` counts the rows before the cut. */
+function page(condition: string, order: string, limit: string): string {
+  return `SELECT ${COLUMNS}, m.found
+    FROM (
+      SELECT m.*, count(*) OVER ()::int AS found, sum(m.payload_size) OVER (ORDER BY ${order}) - m.payload_size AS bytes_before
+      FROM (SELECT m.* FROM messages m ${condition} ORDER BY ${order} LIMIT ${limit}) m
+    ) m
+    WHERE m.bytes_before < ${PAGE_BYTES}
+    ORDER BY ${order}`;
+}
+
+function messagePage(rows: MessageRow[], list: ListRequest, keysOf: (row: MessageSummary) => string[]): Page<MessageSummary> {
+  const shown = rows.slice(0, list.limit);
+  const more = (rows[0]?.found ?? 0) > shown.length;
+  return list.page(shown.map(summary), keysOf, more);
+}
+
+function summary(row: MessageRow): MessageSummary {
+  return { ...row, rawData: row.rawData === null ? null : new JsonText(row.rawData), found: undefined } as MessageSummary;
+}

@@ -1,0 +1,125 @@
+import { createServer, connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createEmptyDatabase, createTestDatabase, startApp, until } from '@tallystick/testing';
+import pg from 'pg';
+
+/** Between the API and PostgreSQL, to be cut and mended. Silent: takes connections and never answers. */
+class Line {
+  private readonly sockets = new Set<Socket>();
+  private server = this.listener();
+  silent = false;
+  port = 0;
+
+  constructor(private readonly target: { host: string; port: number }) {}
+
+  async mend(): Promise<void> {
+    this.server.listen(this.port, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.port = (this.server.address() as AddressInfo).port;
+  }
+
+  async cut(): Promise<void> {
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+    await once(this.server, 'close');
+    this.server = this.listener();
+  }
+
+  private listener() {
+    return createServer((near) => {
+      this.keep(near);
+      if (this.silent) return;
+      const far = connect(this.target);
+      this.keep(far);
+      near.pipe(far).pipe(near);
+    });
+  }
+
+  private keep(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.on('error', () => undefined).on('close', () => this.sockets.delete(socket));
+  }
+}
+
+async function lineTo(url: string): Promise<{ line: Line; url: string }> {
+  const through = new URL(url);
+  const line = new Line({ host: through.hostname, port: Number(through.port) });
+  await line.mend();
+  through.port = String(line.port);
+  return { line, url: through.href };
+}
+
+const status = async (url: string) => (await fetch(url)).status;
+
+describe('availability', () => {
+  it('stays up without a database, says so, and serves when it comes', async () => {
+    const { line, url } = await lineTo((await createTestDatabase()).url);
+    await line.cut();
+    const app = await startApp('api', { DATABASE_URL: url });
+    expect(await status(`${app.url}/livez`)).toBe(200);
+    expect(await status(`${app.url}/readyz`)).toBe(503);
+    const answer = await fetch(`${app.url}/api/v1/batches`);
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2']);
+    expect(await answer.json()).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    expect(await (await fetch(`${app.url}/health`)).json()).toMatchObject({ error: { database: { status: 'down' } } });
+    await line.mend();
+    await app.waitForReady();
+    expect(await status(`${app.url}/api/v1/batches`)).toBe(200);
+    expect(await app.stop()).toBe(0);
+    await line.cut();
+  });
+
+  it('answers 503 while the database is away and recovers by itself', async () => {
+    const { line, url } = await lineTo((await createTestDatabase()).url);
+    const app = await startApp('api', { DATABASE_URL: url });
+    await app.waitForReady();
+    for (const silent of [false, true]) {
+      await line.cut();
+      line.silent = silent;
+      if (silent) await line.mend();
+      const askedAt = Date.now();
+      expect(await status(`${app.url}/api/v1/messages`)).toBe(503);
+      expect(Date.now() - askedAt).toBeLessThan(4_000);
+      expect(await status(`${app.url}/readyz`)).toBe(503);
+      expect(await status(`${app.url}/livez`)).toBe(200);
+      if (silent) await line.cut();
+      line.silent = false;
+      await line.mend();
+      await until(async () => (await status(`${app.url}/readyz`)) === 200);
+      expect(await status(`${app.url}/api/v1/messages`)).toBe(200);
+    }
+    expect(await app.stop()).toBe(0);
+    await line.cut();
+  });
+
+  it('answers 503 when its connections are all taken, not for ever', async () => {
+    const database = await createTestDatabase();
+    const app = await startApp('api', { DATABASE_URL: database.url, DATABASE_POOL_SIZE: '2' });
+    await app.waitForReady();
+    const blocker = new pg.Client({ connectionString: database.url });
+    await blocker.connect();
+    await blocker.query('BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE');
+    const blocked = [1, 2].map(() => status(`${app.url}/api/v1/devices`));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const askedAt = Date.now();
+    expect(await status(`${app.url}/api/v1/batches`)).toBe(503);
+    expect(Date.now() - askedAt).toBeLessThan(4_000);
+    await blocker.query('ROLLBACK');
+    await blocker.end();
+    expect(await Promise.all(blocked)).toEqual([200, 200]);
+    expect(await status(`${app.url}/api/v1/batches`)).toBe(200);
+    expect(await app.stop()).toBe(0);
+  });
+
+  it('does not start on a schema that is too old, and says what to run', async () => {
+    const app = await startApp('api', { DATABASE_URL: (await createEmptyDatabase()).url });
+    expect((await app.exited).code).toBe(65);
+    expect(JSON.stringify(app.logs.at(-1))).toContain('tallystick migrate');
+  });
+
+  it('does not start with a broken configuration', async () => {
+    const app = await startApp('api', { DATABASE_URL: 'mysql://x', LOG_LEVEL: 'loud' });
+    expect((await app.exited).code).toBe(78);
+  });
+});

@@ -1,0 +1,63 @@
+import { Ajv, type ValidateFunction } from 'ajv';
+import addFormats from 'ajv-formats';
+
+interface Document {
+  paths: Record<string, Record<string, { responses: Record<string, { content?: Record<string, unknown> }> }>>;
+}
+
+interface Served {
+  document: Document;
+  ajv: Ajv;
+}
+
+const served = new Map<string, Promise<Served>>();
+
+/**
+ * Fails unless the served OpenAPI document has this path, method, status and content type, and the body fits its schema.
+ * Paths and methods that do not exist are not described.
+ */
+export async function expectDocumented(url: string, method: string, path: string, response: Response, body: unknown): Promise<void> {
+  const { document, ajv } = await loaded(url);
+  const pathname = path.split('?')[0]!;
+  const template = Object.keys(document.paths).find((candidate) => matches(candidate, pathname));
+  const operation = template && document.paths[template]?.[method.toLowerCase()];
+  if (!operation || response.status === 304) return;
+  const documented = operation.responses[response.status];
+  if (!documented) throw new Error(`${method} ${template} answered ${response.status}, which is not described: ${JSON.stringify(body)}`);
+  const type = (response.headers.get('content-type') ?? '').split(';')[0]!;
+  if (!documented.content?.[type]) throw new Error(`${method} ${template} ${response.status} came as ${type}, which is not described`);
+  if (!/json/.test(type)) return;
+  const pointer = [template, method.toLowerCase(), 'responses', String(response.status), 'content', type, 'schema'].map(escapePointer);
+  const validate = ajv.getSchema(`openapi#/paths/${pointer.join('/')}`) as ValidateFunction;
+  if (!validate(body)) throw new Error(`${method} ${path} ${response.status}: ${ajv.errorsText(validate.errors)}\n${JSON.stringify(body)}`);
+}
+
+function loaded(url: string): Promise<Served> {
+  let promise = served.get(url);
+  if (!promise) served.set(url, (promise = load(url)));
+  return promise;
+}
+
+async function load(url: string): Promise<Served> {
+  const document = (await (await fetch(`${url}/api/openapi.json`)).json()) as Document;
+  const ajv = new Ajv({ strict: false, allErrors: true });
+  addFormats.default(ajv);
+  ajv.addSchema(closed(document) as object, 'openapi');
+  return { document, ajv };
+}
+
+/** Objects with listed properties take no others: an answer must not say more than is described. (The document has no allOf.) */
+function closed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(closed);
+  if (typeof value !== 'object' || value === null) return value;
+  const copy = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, closed(inner)]));
+  return 'properties' in copy && copy['type'] === 'object' ? { ...copy, additionalProperties: false } : copy;
+}
+
+function matches(template: string, pathname: string): boolean {
+  return new RegExp(`^${template.replace(/\{[^}]+\}/g, '[^/]+')}$`).test(pathname);
+}
+
+function escapePointer(part: string): string {
+  return encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'));
+}
