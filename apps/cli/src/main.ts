@@ -4,7 +4,6 @@ import { loadEnvFile } from 'node:process';
 import { Command } from 'commander';
 import { migrateCommand } from './migrate/migrate.command.js';
 import { exitCodeFor, problemText } from './problem.js';
-import { simulateCommand } from './simulate/simulate.command.js';
 import { upCommand } from './up/up.command.js';
 import { VERSION } from './version.js';
 
@@ -16,8 +15,7 @@ const program = new Command('tallystick')
   .version(VERSION)
   .showHelpAfterError('(see --help)')
   .addCommand(upCommand())
-  .addCommand(migrateCommand())
-  .addCommand(simulateCommand());
+  .addCommand(migrateCommand());
 
 try {
   await program.parseAsync();

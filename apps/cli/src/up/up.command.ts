@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, type Environment, loadConfig } from '@tallystick/config';
@@ -121,8 +121,10 @@ class Supervisor {
       ['the API', this.config.apiPort, 'API_PORT'],
       ['the ingest bridge', this.config.ingestBridgePort, 'INGEST_BRIDGE_PORT'],
     ];
-    if (!this.config.databaseUrl) wanted.push(['PostgreSQL', this.config.postgresPort, 'EMBEDDED_POSTGRES_PORT']);
-    if (!this.config.mqttUrl) wanted.push(['the broker', this.config.brokerPort, 'EMBEDDED_BROKER_PORT']);
+    // A server that outlived a killed `up` may hold its port; starting the embedded ones deals with that.
+    const isFirstStart = !existsSync(this.dataDir);
+    if (isFirstStart && !this.config.databaseUrl) wanted.push(['PostgreSQL', this.config.postgresPort, 'EMBEDDED_POSTGRES_PORT']);
+    if (isFirstStart && !this.config.mqttUrl) wanted.push(['the broker', this.config.brokerPort, 'EMBEDDED_BROKER_PORT']);
     const taken = [];
     for (const [what, port, setting] of wanted) {
       if (await portInUse(port)) taken.push(`  ${port}, for ${what}: choose another one with ${setting}=… , or stop what uses it`);

@@ -1,0 +1,130 @@
+import { hash } from 'node:crypto';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePort, portInUse } from '@tallystick/embedded';
+import { type RunningApp, startApp, until } from '@tallystick/testing';
+import { connectAsync } from 'mqtt';
+
+const PAYLOAD = '{"deviceId":"METER_0001","kwh":15.7}';
+
+async function environment(): Promise<Record<string, string>> {
+  const [api, bridge, postgres, broker] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const dataDir = join(mkdtempSync(join(tmpdir(), 'up-')), 'data');
+  // PORT is where startApp looks for life: the API's.
+  return {
+    PORT: `${api}`,
+    API_PORT: `${api}`,
+    INGEST_BRIDGE_PORT: `${bridge}`,
+    EMBEDDED_POSTGRES_PORT: `${postgres}`,
+    EMBEDDED_BROKER_PORT: `${broker}`,
+    TALLYSTICK_DATA_DIR: dataDir,
+  };
+}
+
+async function up(env: Record<string, string>): Promise<RunningApp> {
+  const app = await startApp('cli', env, { args: ['up'], startTimeoutMs: 60_000, stopTimeoutMs: 30_000 });
+  await until(() => output(app).includes('Tallystick is ready'), { timeoutMs: 60_000 });
+  return app;
+}
+
+const output = (app: RunningApp) => app.logs.map((line) => String(line.message)).join('\n');
+
+async function publish(env: Record<string, string>): Promise<void> {
+  const device = await connectAsync(`mqtt://127.0.0.1:${env.EMBEDDED_BROKER_PORT}`);
+  await device.publishAsync('veep/factory1/line1/METER_0001/data', PAYLOAD, { qos: 1 });
+  await device.endAsync();
+}
+
+async function messages(app: RunningApp): Promise<{ messageId: string; messageHash: string }[]> {
+  const response = await fetch(`${app.url}/api/v1/messages?deviceId=METER_0001`);
+  return ((await response.json()) as { items: { messageId: string; messageHash: string }[] }).items;
+}
+
+/** What must be free again once `up` has ended, however it ended. */
+async function untilPortsAreFree(env: Record<string, string>): Promise<void> {
+  const ports = ['API_PORT', 'INGEST_BRIDGE_PORT', 'EMBEDDED_POSTGRES_PORT', 'EMBEDDED_BROKER_PORT'].map((name) => Number(env[name]));
+  await until(async () => !(await Promise.all(ports.map(portInUse))).includes(true), { timeoutMs: 20_000 });
+}
+
+describe('tallystick up', () => {
+  it('stores a first message within 2 s, stops on SIGINT, and finds the data again', async () => {
+    const env = await environment();
+    const first = await up(env);
+    await publish(env);
+    const [stored] = await until(async () => (await messages(first)).length > 0 && messages(first), { timeoutMs: 2_000 });
+    expect(stored!.messageHash).toBe(hash('sha256', PAYLOAD, 'hex'));
+    process.kill(first.pid, 'SIGINT');
+    expect(await first.exited).toEqual({ code: 0, signal: null });
+    await untilPortsAreFree(env);
+
+    const second = await up(env);
+    expect(await messages(second)).toEqual([expect.objectContaining({ messageId: stored!.messageId })]);
+    const batches = (await (await fetch(`${second.url}/api/v1/batches`)).json()) as { items: unknown[] };
+    expect(batches.items).toEqual([expect.objectContaining({ status: 'complete', closeReason: 'shutdown', messageCount: 1 })]);
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('leaves no app running when it is killed, and starts again on the same data', async () => {
+    const env = await environment();
+    const first = await up(env);
+    await publish(env);
+    await until(async () => (await messages(first)).length > 0);
+    await first.kill();
+    // The apps notice that nobody supervises them, store what they hold, and end by themselves.
+    const appPorts = [Number(env.INGEST_BRIDGE_PORT), Number(env.API_PORT)];
+    await until(async () => !(await Promise.all(appPorts.map(portInUse))).includes(true), { timeoutMs: 20_000 });
+    const second = await up(env);
+    expect(await messages(second)).toHaveLength(1);
+    expect(await second.stop()).toBe(0);
+    await untilPortsAreFree(env);
+  });
+
+  it('lists every problem of every configuration at once, exits 78 and starts nothing', async () => {
+    const env: Record<string, string> = {
+      ...(await environment()),
+      BATCH_SIZE: '0',
+      LOG_LEVEL: 'loud',
+      EMBEDDED_BROKER_PORT: 'x',
+      DATABASE_POOL_SIZE: '-1',
+    };
+    const app = await startApp('cli', env, { args: ['up'] });
+    expect((await app.exited).code).toBe(78);
+    for (const name of ['BATCH_SIZE', 'LOG_LEVEL', 'EMBEDDED_BROKER_PORT', 'DATABASE_POOL_SIZE']) {
+      expect(output(app).match(new RegExp(`  ${name}: `, 'g'))).toHaveLength(1);
+    }
+    expect(existsSync(env.TALLYSTICK_DATA_DIR!)).toBe(false);
+  });
+
+  it('names every port that is in use, with the setting that changes it, and starts nothing', async () => {
+    const env = await environment();
+    const [api, broker] = [createServer(), createServer()];
+    await Promise.all([
+      new Promise<void>((resolve) => api.listen(Number(env.API_PORT), '127.0.0.1', resolve)),
+      new Promise<void>((resolve) => broker.listen(Number(env.EMBEDDED_BROKER_PORT), '127.0.0.1', resolve)),
+    ]);
+    // Life is looked for on a port that nobody has.
+    const app = await startApp('cli', { ...env, PORT: `${await freePort()}` }, { args: ['up'] });
+    expect((await app.exited).code).toBe(69);
+    expect(output(app)).toMatch(new RegExp(`${env.API_PORT}, for the API.*API_PORT=`));
+    expect(output(app)).toMatch(new RegExp(`${env.EMBEDDED_BROKER_PORT}, for the broker.*EMBEDDED_BROKER_PORT=`));
+    expect(existsSync(env.TALLYSTICK_DATA_DIR!)).toBe(false);
+    api.close();
+    broker.close();
+  });
+});
+
+describe('tallystick migrate', () => {
+  it('says what to do when the database cannot be reached, and exits 69', async () => {
+    const app = await startApp('cli', { DATABASE_URL: `postgres://x@127.0.0.1:${await freePort()}/x` }, { args: ['migrate'] });
+    expect((await app.exited).code).toBe(69);
+    expect(output(app)).toMatch(/cannot be reached.*DATABASE_URL/);
+  });
+
+  it('lists what is wrong with its configuration and exits 78', async () => {
+    const app = await startApp('cli', { DATABASE_URL: 'mysql://x' }, { args: ['migrate'] });
+    expect((await app.exited).code).toBe(78);
+    expect(output(app)).toContain('DATABASE_URL: must be a URL');
+  });
+});
