@@ -49,13 +49,15 @@ describe('createLogger', () => {
     const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
     const error = Object.assign(new Error('no commit', { cause }), { code: 'COMMIT_FAILED' });
     const expected = { message: 'no commit', code: 'COMMIT_FAILED', cause: { message: 'connect ECONNREFUSED', code: 'ECONNREFUSED' } };
-    const [second, third, alone] = parsed(() => {
+    const [second, third, named, alone] = parsed(() => {
       createLogger('api', 'info').error('commit', error);
       createLogger('api', 'info').warn('commit', { reason: error });
+      createLogger('api', 'info').warn('commit', { error, delayMs: 5 });
       createLogger('api', 'info').error(error);
     });
     expect(second).toMatchObject({ message: 'commit', error: expected });
     expect(third).toMatchObject({ message: 'commit', reason: expected });
+    expect(named).toMatchObject({ error: expected, delayMs: 5 });
     expect(alone).toMatchObject({ message: 'no commit', error: expected });
   });
 

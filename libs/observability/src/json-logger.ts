@@ -68,8 +68,10 @@ export class JsonLogger extends ConsoleLogger {
       error: options.error && this.serializeError(options.error),
       stack: options.errorStack,
     };
-    // A field never replaces one of the line's own: a parameter called `level` or `service` must not forge it.
-    const extra = fields.filter(([key]) => !(key in line)).map(([key, value]) => [key, this.plain(value)] as const);
+    // A field never replaces what the line says itself: a parameter called `level` or `service` must not forge it.
+    const extra = fields
+      .filter(([key]) => (line as Record<string, unknown>)[key] === undefined)
+      .map(([key, value]) => [key, this.plain(value)] as const);
     return { ...line, ...Object.fromEntries(extra) } as unknown as ReturnType<ConsoleLogger['getJsonLogObject']>;
   }
 

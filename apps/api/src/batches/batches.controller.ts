@@ -48,7 +48,7 @@ export class BatchesController {
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
   async messages(@Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<MessagePage> {
-    const list = new ListRequest(`batches/${batchId}/messages`, ['int'], query);
+    const list = new ListRequest(`batches/${batchId}/messages`, ['int', 'uuid'], query);
     return this.database.read(async (read) => {
       const span = (await findBatchSpan(read, batchId)) ?? notFound();
       return listBatchMessages(read, { batchId, ...span }, list);

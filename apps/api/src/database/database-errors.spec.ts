@@ -22,6 +22,7 @@ describe('databaseUnavailable', () => {
 
   it.each([
     ['syntax error', coded('42601')],
+    ['too few parameters', coded('08P01')],
     ['missing table', coded('42P01')],
     ['bad text', coded('22P02')],
     ['a bug', new TypeError('x is undefined')],

@@ -21,9 +21,9 @@ const NETWORK_CODES = new Set([
 
 /**
  * SQLSTATE classes (PostgreSQL, appendix A): 08 connection, 53 out of resources, 57 operator intervention (shutdown, starting
- * up, cancelled for its time limit), 28 and 3D the server does not let us in.
+ * up, cancelled for its time limit), 28 and 3D the server does not let us in. Not 08P01, protocol violation: that is our bug.
  */
-const UNAVAILABLE_SQLSTATE = /^(08|53|57|28|3D)/;
+const UNAVAILABLE_SQLSTATE = /^(08(?!P01)|53|57|28|3D)/;
 
 /** pg and pg-pool give these no code. */
 const UNCODED =

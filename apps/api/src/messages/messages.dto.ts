@@ -66,7 +66,7 @@ export class MessageSummary {
    */
   @ApiProperty({ type: 'integer' })
   payloadSize: number;
-  /** The payload as the database reads it as JSON: for looking at. What was received is `/messages/{messageId}/payload`. */
+  /** The payload as JSON, in its own spelling; null when it is none, or none that can be searched. Its bytes: `/messages/{messageId}/payload`. */
   @ApiProperty({
     oneOf: [{ type: 'object', nullable: true }, { type: 'array', items: {} }, { type: 'string' }, { type: 'number' }, { type: 'boolean' }],
     example: { deviceId: 'SENSOR_001', timestamp: 1678886400, kwh: 15.7 },

@@ -1,17 +1,19 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
-import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
 import type { TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
+import { payloadJson } from './payload-json.js';
 
 /** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
 const PAGE_BYTES = 4 * 1024 * 1024;
 
+const NO_UUID = '00000000-0000-0000-0000-000000000000';
+
 const COLUMNS = `
   m.message_id AS "messageId", m.batch_id AS "batchId", m.leaf_index AS "leafIndex", m.tenant_id AS "tenantId",
   m.site_id AS "siteId", m.device_id AS "deviceId", m.topic, m.message_hash AS "messageHash", m.payload_size AS "payloadSize",
-  m.raw_data::text AS "rawData", m.raw_data_error AS "rawDataError", m.received_at AS "receivedAt", m.processed_at AS "processedAt",
+  CASE WHEN m.raw_data IS NOT NULL THEN m.payload END AS payload, m.raw_data_error AS "rawDataError", m.received_at AS "receivedAt", m.processed_at AS "processedAt",
   m.device_timestamp AS "deviceTimestamp", m.device_seq AS "deviceSeq", m.device_signature AS "deviceSignature", m.qos, m.retained`;
 
 export interface MessagesFilter extends TimeRange {
@@ -70,18 +72,23 @@ export async function listBatchMessages(
   batch: { batchId: string; startTimestamp: Date; endTimestamp: Date },
   list: ListRequest,
 ): Promise<Page<MessageSummary>> {
-  const [leafIndex] = list.after ?? [];
+  const [leafIndex, messageId] = list.after ?? [];
   const rows = await read<MessageRow>(
-    page(`WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND m.leaf_index > $4::int`, 'm.leaf_index', '$5'),
+    page(
+      `WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)`,
+      'm.leaf_index, m.message_id',
+      '$6',
+    ),
     [
       batch.batchId,
       uuidv7Floor(batch.startTimestamp.getTime()),
       uuidv7Floor(batch.endTimestamp.getTime() + 1),
       leafIndex ?? -1,
+      messageId ?? NO_UUID,
       list.limit + 1,
     ],
   );
-  return messagePage(rows, list, (row) => [String(row.leafIndex)]);
+  return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
 /** One message with the state of its batch (seed 5.3). */
@@ -110,7 +117,7 @@ export async function findPayload(read: Reader, messageId: string): Promise<Stor
   return rows[0];
 }
 
-type MessageRow = Omit<MessageSummary, 'rawData'> & { rawData: string | null; found: number };
+type MessageRow = Omit<MessageSummary, 'rawData'> & { payload: Buffer | null; found: number };
 
 /** `limit` rows of the condition, cut where their payloads exceed PAGE_BYTES; `found` counts the rows before the cut. */
 function page(condition: string, order: string, limit: string): string {
@@ -129,6 +136,6 @@ function messagePage(rows: MessageRow[], list: ListRequest, keysOf: (row: Messag
   return list.page(shown.map(summary), keysOf, more);
 }
 
-function summary(row: MessageRow): MessageSummary {
-  return { ...row, rawData: row.rawData === null ? null : new JsonText(row.rawData), found: undefined } as MessageSummary;
+function summary({ payload, ...row }: MessageRow): MessageSummary {
+  return { ...row, rawData: payload && payloadJson(payload), found: undefined } as MessageSummary;
 }
