@@ -33,7 +33,7 @@ module.exports = {
     },
     {
       name: 'pure-files-stay-pure',
-      comment: 'STYLE: wiring -> edge -> pure. These folders and files hold functions and types only.',
+      comment: 'wiring -> edge -> pure. These folders and files hold functions and types only.',
       severity: 'error',
       from: { path: '^(apps/ingest-bridge/src/(intake|batching)/|libs/mqtt/src/topic-)', pathNot: '(spec|controller)\\.ts$' },
       to: { path: 'node_modules/(@nestjs|typeorm|pg|mqtt)/' },

@@ -10,12 +10,17 @@ import { VERSION } from './version.js';
 // As docker compose does: what the environment has already wins over the file.
 if (existsSync('.env')) loadEnvFile('.env');
 
+const EXIT_USAGE = 64;
+
 const program = new Command('tallystick')
   .description('The system of record for MQTT: every message stored once, hashed, sealed and provable.')
   .version(VERSION)
   .showHelpAfterError('(see --help)')
   .addCommand(upCommand())
   .addCommand(migrateCommand());
+
+// sysexits.h EX_USAGE for what was typed wrongly; commander's own is 1.
+for (const command of [program, ...program.commands]) command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE));
 
 try {
   await program.parseAsync();

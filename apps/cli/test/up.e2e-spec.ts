@@ -115,6 +115,14 @@ describe('tallystick up', () => {
   });
 });
 
+describe('tallystick', () => {
+  it('exits 64 for what it does not know, 0 for help', async () => {
+    const [wrong, help] = await Promise.all([startApp('cli', {}, { args: ['sing'] }), startApp('cli', {}, { args: ['up', '--help'] })]);
+    expect([(await wrong.exited).code, (await help.exited).code]).toEqual([64, 0]);
+    expect(output(help)).toContain('DATABASE_URL or MQTT_URL');
+  });
+});
+
 describe('tallystick migrate', () => {
   it('says what to do when the database cannot be reached, and exits 69', async () => {
     const app = await startApp('cli', { DATABASE_URL: `postgres://x@127.0.0.1:${await freePort()}/x` }, { args: ['migrate'] });

@@ -2,7 +2,7 @@ import { canonicalBytes } from './canonical-json.js';
 import { hasExactly, isCount, isHashHex, isUuid, malformed, parseMembers, type Decoded, type Unchecked } from './entry-members.js';
 import { HashingError } from './hashing-error.js';
 
-// The byte formats of VERIFIABILITY, section Bytes. A change of any byte is a new `type`, never an edit: old leaves stay in old trees.
+// The byte formats of docs/formats.md. A change of any byte is a new `type`, never an edit: old leaves stay in old trees.
 const BATCH_TYPE = 'telemetry.batch/v1';
 // Sorted, as canonical form has them.
 const BATCH_MEMBERS = ['batch_id', 'end', 'message_count', 'root', 'start', 'type'];

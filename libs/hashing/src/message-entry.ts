@@ -15,7 +15,7 @@ import {
 import { HashingError } from './hashing-error.js';
 import { nobleSha256, type Sha256 } from './sha256.js';
 
-// The byte formats of VERIFIABILITY, section Bytes. A change of any byte is a new `type`, never an edit: old leaves stay in old trees.
+// The byte formats of docs/formats.md. A change of any byte is a new `type`, never an edit: old leaves stay in old trees.
 const MESSAGE_TYPE = 'telemetry.message/v1';
 // Sorted, as canonical form has them.
 const MESSAGE_MEMBERS = ['device_id', 'message_hash', 'message_id', 'nonce', 'payload_size', 'received_at', 'topic', 'type'];

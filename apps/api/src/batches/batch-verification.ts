@@ -74,7 +74,7 @@ export interface BatchVerification {
 
 const sha256 = (data: Uint8Array): Uint8Array => hash('sha256', data, 'buffer');
 
-/** Recomputes a message's hash and leaf from its columns (VERIFIABILITY, "Bytes"). Never throws: the columns may hold anything. */
+/** Recomputes a message's hash and leaf from its columns (docs/formats.md). Never throws: the columns may hold anything. */
 export function checkMessage(row: StoredMessage): CheckedMessage {
   const { messageId, leafIndex, tenantId } = row;
   const isPayloadIntact = row.payload.length === row.payloadSize && hash('sha256', row.payload, 'hex') === row.messageHash;

@@ -17,7 +17,7 @@ export interface BatchesFilter extends TimeRange {
   tenantId?: string;
 }
 
-/** Recent first (seed 5.6, and 5.7 with status = pending). */
+/** Recent first; `status = pending` tells the age. */
 export async function listBatches(read: Reader, filter: BatchesFilter, list: ListRequest): Promise<Page<BatchSummary>> {
   const [createdAtMs, batchId] = list.after ?? [];
   const rows = await read<BatchSummary>(
@@ -43,7 +43,7 @@ export async function listBatches(read: Reader, filter: BatchesFilter, list: Lis
   return list.page(rows, (row) => [String(row.createdAt.getTime()), row.batchId]);
 }
 
-/** Details with what the rows say (seed 5.1). All partitions are asked: a row that was moved in time still counts. */
+/** Details with what the rows say. All partitions are asked: a row that was moved in time still counts. */
 export async function findBatch(read: Reader, batchId: string): Promise<BatchDetails | undefined> {
   const rows = await read<BatchDetails>(
     `SELECT ${SUMMARY},

@@ -23,7 +23,7 @@ export interface MessagesFilter extends TimeRange {
   batchId?: string;
 }
 
-/** Newest first (seed 5.5). */
+/** Newest first. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<MessageSummary>> {
   // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, the newest partitions
   // are read backwards until the page is full; by received_at, a device's own index is.
@@ -66,7 +66,7 @@ async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFilter): 
   return rows.map((row) => row.tenantId);
 }
 
-/** In leaf order (seed 5.2). The batch's span names the partitions to look into. */
+/** In leaf order. The batch's span names the partitions to look into. */
 export async function listBatchMessages(
   read: Reader,
   batch: { batchId: string; startTimestamp: Date; endTimestamp: Date },
@@ -91,7 +91,7 @@ export async function listBatchMessages(
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
-/** One message with the state of its batch (seed 5.3). */
+/** One message with the state of its batch. */
 export async function findMessage(read: Reader, messageId: string): Promise<MessageDetails | undefined> {
   const [row] = await read<MessageRow & Omit<MessageDetails, keyof MessageSummary>>(
     `SELECT ${COLUMNS}, encode(m.nonce, 'hex') AS nonce, m.packet_id AS "packetId",
