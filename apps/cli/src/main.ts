@@ -4,6 +4,7 @@ import { loadEnvFile } from 'node:process';
 import { Command } from 'commander';
 import { migrateCommand } from './migrate/migrate.command.js';
 import { exitCodeFor, problemText } from './problem.js';
+import { simulateCommand } from './simulate/simulate.command.js';
 import { upCommand } from './up/up.command.js';
 import { VERSION } from './version.js';
 
@@ -17,7 +18,8 @@ const program = new Command('tallystick')
   .version(VERSION)
   .showHelpAfterError('(see --help)')
   .addCommand(upCommand())
-  .addCommand(migrateCommand());
+  .addCommand(migrateCommand())
+  .addCommand(simulateCommand());
 
 // sysexits.h EX_USAGE for what was typed wrongly; commander's own is 1.
 for (const command of [program, ...program.commands]) command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE));
