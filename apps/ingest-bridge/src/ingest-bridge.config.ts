@@ -95,6 +95,15 @@ export class IngestBridgeConfig {
   @Max(16)
   readonly writerLanes: number = 1;
 
+  @Setting({
+    env: 'MAX_NEW_DEVICES_PER_MINUTE',
+    describe: 'Devices never seen before that may appear in a minute; messages of further ones are quarantined.',
+  })
+  @IsInt()
+  @Min(1)
+  @Max(10_000_000)
+  readonly maxNewDevicesPerMinute: number = 10_000;
+
   @Group(HttpSettings, { port: 3001 })
   readonly http: HttpSettings;
 

@@ -1,5 +1,5 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
-import { DeferredAckMqttServer } from '@tallystick/mqtt';
+import { DeferredAckMqttServer, type FilterMemory } from '@tallystick/mqtt';
 import { databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { PartitionKeeper } from './committing/partition-keeper.js';
@@ -8,7 +8,12 @@ import { Writer } from './committing/writer.js';
 import { IngestMetrics } from './ingest.metrics.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
 import { IntakeController, TELEMETRY_ROUTE } from './intake/intake.controller.js';
+import { BatchRecovery } from './recovery/batch-recovery.js';
+import { FilterMemoryRepository } from './recovery/filter-memory.repository.js';
+import { Redeliveries } from './recovery/redeliveries.js';
 
+/** Payload bytes unacknowledged at once; with this much the process stays well below 250 MB. */
+const MAX_HELD_BYTES = 64 * 1024 * 1024;
 const DATABASE_CHECK = Symbol('database check');
 const BROKER_CHECK = Symbol('broker check');
 const WRITER_CHECK = Symbol('writer check');
@@ -25,7 +30,14 @@ export class IngestBridgeModule implements OnApplicationShutdown {
       providers: [
         { provide: IngestBridgeConfig, useValue: config },
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
-        { provide: DeferredAckMqttServer, useFactory: () => mqttServer(config) },
+        {
+          provide: DeferredAckMqttServer,
+          useFactory: (memory: FilterMemoryRepository) => mqttServer(config, memory),
+          inject: [FilterMemoryRepository],
+        },
+        FilterMemoryRepository,
+        Redeliveries,
+        BatchRecovery,
         IngestMetrics,
         TelemetryRepository,
         PartitionKeeper,
@@ -55,8 +67,9 @@ function databaseConnection({ database }: Readonly<IngestBridgeConfig>): Databas
   });
 }
 
-function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeConfig>): DeferredAckMqttServer {
-  return new DeferredAckMqttServer({ settings: mqtt, routes: [{ name: TELEMETRY_ROUTE, filters, qos: 1 }], maxUnacknowledged });
+function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
+  const routes = [{ name: TELEMETRY_ROUTE, filters, qos: 1 as const }];
+  return new DeferredAckMqttServer({ settings: mqtt, routes, maxUnacknowledged, maxHeldBytes: MAX_HELD_BYTES, filterMemory });
 }
 
 /** Ready while there is no problem to name. */

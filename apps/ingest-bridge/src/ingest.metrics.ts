@@ -1,19 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { Metrics } from '@tallystick/observability';
 import type { CommitPlan } from './batching/commit-plan.js';
-import type { CommitFailure } from './committing/commit-error.js';
+import { COMMIT_FAILURES, type CommitFailure } from './committing/commit-error.js';
 
-const FAILURES: readonly (CommitFailure | 'batch_taken')[] = [
-  'partition_missing',
-  'reference_missing',
-  'already_there',
-  'passing',
-  'unknown',
-  'batch_taken',
-];
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** What the bridge counts. received = stored + rejected + dropped + in flight, at any time. */
+/** What the bridge counts. At any time: received = stored + rejected + duplicate + abandoned + dropped + in flight. */
 @Injectable()
 export class IngestMetrics {
   private readonly received;
@@ -28,8 +20,10 @@ export class IngestMetrics {
     this.received = metrics.counter({ name: 'mqtt_messages_received_total', help: 'Messages that the broker delivered.' });
     this.processed = metrics.counter({
       name: 'mqtt_messages_processed_total',
-      help: 'Messages that are done with: stored, rejected into quarantine, or dropped (QoS 0 beyond the buffer).',
-      labels: { result: ['stored', 'rejected', 'dropped'] },
+      help:
+        'Messages that are done with: stored; rejected into quarantine; duplicate (delivered again, stored before); abandoned ' +
+        '(unstored when the connection ended, the broker delivers them again); dropped (QoS 0 beyond the buffer).',
+      labels: { result: ['stored', 'rejected', 'duplicate', 'abandoned', 'dropped'] },
     });
     this.batchesCompleted = metrics.counter({ name: 'batches_completed_total', help: 'Batches sealed.' });
     this.messageDuration = metrics.histogram({
@@ -50,16 +44,17 @@ export class IngestMetrics {
     this.commitFailures = metrics.counter({
       name: 'database_commit_failures_total',
       help: 'Failed tries of a commit.',
-      labels: { failure: FAILURES },
+      labels: { failure: COMMIT_FAILURES },
     });
   }
 
   /** Gauges that are read when Prometheus asks. */
-  watch(gauges: { connected: () => boolean; unacknowledged: () => number; queued: () => number; openBatches: () => number }): void {
+  watch(gauges: Record<'connected' | 'unacknowledged' | 'queued' | 'openBatches' | 'inFlight', () => number>): void {
     const gauge = (name: string, help: string, read: () => number) => this.metrics.gauge({ name, help, collect: (own) => own.set(read()) });
-    gauge('mqtt_connection_status', '1 while connected to the broker.', () => (gauges.connected() ? 1 : 0));
+    gauge('mqtt_connection_status', '1 while connected to the broker.', gauges.connected);
     gauge('mqtt_messages_unacknowledged', 'Messages received and not acknowledged yet.', gauges.unacknowledged);
     gauge('ingest_queue_messages', 'Messages waiting for the next commit.', gauges.queued);
+    gauge('ingest_in_flight_messages', 'Messages received and not done with: queued or in the commit under way.', gauges.inFlight);
     gauge('batches_open', 'Batches that are filling.', gauges.openBatches);
   }
 
@@ -67,11 +62,11 @@ export class IngestMetrics {
     this.received.inc(messages);
   }
 
-  countDropped(): void {
-    this.processed.inc({ result: 'dropped' });
+  countProcessed(result: 'duplicate' | 'abandoned' | 'dropped', messages = 1): void {
+    this.processed.inc({ result }, messages);
   }
 
-  countFailure(failure: CommitFailure | 'batch_taken'): void {
+  countFailure(failure: CommitFailure): void {
     this.commitFailures.inc({ failure });
   }
 

@@ -1,11 +1,25 @@
+import type { INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DeferredAckMqttServer } from '@tallystick/mqtt';
 import { runApp } from '@tallystick/observability';
 import { DatabaseConnection } from '@tallystick/persistence';
 import { PartitionKeeper } from './committing/partition-keeper.js';
+import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
+import { BatchRecovery } from './recovery/batch-recovery.js';
+import { Redeliveries } from './recovery/redeliveries.js';
 import { IngestBridgeModule } from './ingest-bridge.module.js';
+
+/** What the process before left: its open batches are sealed, and what it may not have acknowledged is remembered. */
+async function recover(app: INestApplication): Promise<void> {
+  await app.get(DatabaseConnection).retry(async () => {
+    await app.get(TelemetryRepository).beginEpoch();
+    await app.get(BatchRecovery).recoverOwn();
+    await app.get(Redeliveries).load();
+  });
+  app.get(BatchRecovery).startSweeping();
+}
 
 /** Of the 10 s that a shutdown may take, what storing and sealing may use. */
 const DRAIN_LIMIT_MS = 7_000;
@@ -21,6 +35,8 @@ await runApp({
   afterListen: async (app) => {
     await app.get(DatabaseConnection).connect();
     await app.get(PartitionKeeper).start();
+    await recover(app);
+    app.get(Writer).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();
   },

@@ -4,8 +4,11 @@ const PUBACK_SIZE_BYTES = 4;
 /** The claim to one acknowledgement: settled when its message is stored, or when nobody waits for it. */
 export interface Receipt {
   readonly packetId: number;
-  /** The connection on which the message arrived. */
-  readonly window: AcknowledgementWindow;
+  readonly sizeBytes: number;
+  /** Number of the connection on which the message arrived, from 1. */
+  readonly connection: number;
+  /** The broker may have delivered the message on an earlier connection, so it may be stored already. */
+  readonly mayRepeat: boolean;
   settled: boolean;
 }
 
@@ -16,14 +19,35 @@ export interface Receipt {
 export class AcknowledgementWindow {
   private held: Receipt[] = [];
   private head = 0;
+  private heldBytes = 0;
+  private received = 0;
+
+  /** `resumed`: the broker kept the session, and may send again what an earlier connection left unacknowledged. */
+  constructor(
+    readonly connection = 0,
+    private readonly resumed = false,
+    private readonly receiveMaximum = 0,
+  ) {}
 
   get size(): number {
     return this.held.length - this.head;
   }
 
-  hold(packetId: number): Receipt {
-    const receipt: Receipt = { packetId, window: this, settled: false };
+  /** Payload bytes of the messages held. */
+  get sizeBytes(): number {
+    return this.heldBytes;
+  }
+
+  /**
+   * Takes note of a delivery. One with DUP set may be a repeat (MQTT 5 section 3.3.1.1), and so may any of the first window after
+   * a reconnect: not every broker sets DUP.
+   */
+  hold(packetId: number, sizeBytes = 0, duplicate = false): Receipt {
+    const mayRepeat = this.resumed && (duplicate || this.received < this.receiveMaximum);
+    const receipt: Receipt = { packetId, sizeBytes, connection: this.connection, mayRepeat, settled: false };
     this.held.push(receipt);
+    this.received += 1;
+    this.heldBytes += sizeBytes;
     return receipt;
   }
 
@@ -38,7 +62,9 @@ export class AcknowledgementWindow {
     for (let at = 0; this.head < end; this.head++, at += PUBACK_SIZE_BYTES) {
       packets[at] = PUBACK;
       packets[at + 1] = 2;
-      packets.writeUInt16BE(this.held[this.head]!.packetId, at + 2);
+      const { packetId, sizeBytes } = this.held[this.head]!;
+      packets.writeUInt16BE(packetId, at + 2);
+      this.heldBytes -= sizeBytes;
     }
     if (this.head > this.held.length / 2) {
       this.held = this.held.slice(this.head);

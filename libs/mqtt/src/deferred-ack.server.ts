@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
-import { connect, type IConnackPacket, type IPublishPacket, type ISubscriptionGrant, type MqttClient } from 'mqtt';
+import { connect, type IConnackPacket, type IPublishPacket, type ISubscriptionGrant, type MqttClient, type Packet } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { topicMatches } from './topic-filter.js';
@@ -18,8 +18,6 @@ export interface ReceivedPacket {
   payload: Buffer;
   qos: number;
   retained: boolean;
-  /** The broker says it sent this before. */
-  duplicate: boolean;
   /** Unix time in ms of receipt. */
   receivedAtMs: number;
   /** Undefined for QoS 0: nobody waits for an acknowledgement. */
@@ -31,10 +29,37 @@ export interface DeferredAckOptions {
   routes: readonly Route[];
   /** Most deliveries that the broker may have in flight to us; sent as Receive Maximum. */
   maxUnacknowledged: number;
+  /** Most payload bytes held unacknowledged before reading stops. */
+  maxHeldBytes: number;
+  /** Where the filters of an earlier process are remembered: the broker's session keeps them, but does not tell. */
+  filterMemory: FilterMemory;
+}
+
+/** The topic filters that the session at the broker has, kept over restarts of the process. */
+export interface FilterMemory {
+  load(): Promise<string[]>;
+  save(filters: string[]): Promise<void>;
+}
+
+/** Another client connected with our client id: two processes are configured alike, and reconnecting would be a fight. */
+export class SessionTakenOverError extends Error {
+  readonly code = 'SESSION_TAKEN_OVER';
+  /** sysexits.h EX_PROTOCOL. */
+  readonly exitCode = 76;
+
+  constructor(clientId: string) {
+    super(`another client connected to the broker as ${JSON.stringify(clientId)}; give each process an MQTT_CLIENT_ID of its own`);
+    this.name = 'SessionTakenOverError';
+  }
 }
 
 /** What mqtt.js takes for "no acknowledgement now": an error as the outcome of handleMessage. It goes nowhere else. */
 const DEFERRED = new Error('the acknowledgement is deferred until the message is stored');
+
+/** DISCONNECT, MQTT 5 section 3.14.2.1. */
+const SESSION_TAKEN_OVER = 0x8e;
+
+const SUBSCRIBE_RETRY_MS = 5_000;
 
 /** CONNACK codes that say "not this protocol version": 0x84 in MQTT 5, 1 in 3.1.1. */
 const UNSUPPORTED_VERSION_CODES = [0x84, 1];
@@ -56,6 +81,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   private stopped = false;
   private failures = 0;
   private subscribed = false;
+  private connections = 0;
+  /** Told when the broker resumes the session: it sends again what connections before this one left unacknowledged. */
+  onResumed: (connection: number) => void = () => undefined;
+  /** Told when the process must not go on. */
+  onFatal: (error: Error) => void = (error) => this.logger.error(error);
   /** Why no messages can arrive; undefined while subscribed. */
   problem: string | undefined = 'not connected yet';
 
@@ -75,10 +105,17 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     const { settings, maxUnacknowledged } = this.deferred;
     const client = connect(settings.url, connectOptions(settings, maxUnacknowledged));
     client.handleMessage = (packet, done) => this.receive(client, packet, done);
+    // Before the first message of the connection: mqtt.js emits 'connect' later than that.
+    client.on('packetreceive', (packet) => this.onPacket(packet));
     client.on('connect', (connack) => this.onConnect(client, connack));
     // Before mqtt.js' own listener, which reads the delay.
     client.prependListener('close', () => this.onClose(client));
-    client.on('disconnect', (packet) => (this.problem = `the broker ended the connection (reason ${packet.reasonCode ?? 0})`));
+    client.on('disconnect', (packet) => {
+      this.problem = `the broker ended the connection (reason ${packet.reasonCode ?? 0})`;
+      if (packet.reasonCode !== SESSION_TAKEN_OVER) return;
+      client.end(true);
+      this.onFatal(new SessionTakenOverError(settings.clientId));
+    });
     return Promise.resolve(client);
   }
 
@@ -102,7 +139,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     const packets = this.window.takeSettled();
     const client = this.mqttClient as MqttClient | undefined;
     if (packets.length > 0 && client?.connected) client.stream.write(packets);
-    if (this.resumeReading && !this.stopped && this.window.size < this.readingLimit()) this.letReadingGoOn();
+    if (this.resumeReading && !this.stopped && !this.holdsEnough()) this.letReadingGoOn();
   }
 
   /** Takes no more packets and resolves when all that were taken are with their handlers; they can still be acknowledged. */
@@ -127,19 +164,18 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       payload: packet.payload as Buffer,
       qos: packet.qos,
       retained: packet.retain,
-      duplicate: packet.dup,
       receivedAtMs: Date.now(),
-      receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!),
+      receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!, packet.payload.length, packet.dup),
     });
     if (this.arrived.length === 1) setImmediate(() => void this.handOver());
     // Mosquitto 2.0 exceeds the Receive Maximum while acknowledgements flow, so reading stops at twice that and not at once:
     // with equal marks the keepalive starves.
-    if (this.window.size >= this.readingLimit()) this.resumeReading = () => done(DEFERRED);
+    if (this.holdsEnough()) this.resumeReading = () => done(DEFERRED);
     else done(DEFERRED);
   }
 
-  private readingLimit(): number {
-    return 2 * this.deferred.maxUnacknowledged;
+  private holdsEnough(): boolean {
+    return this.window.size >= 2 * this.deferred.maxUnacknowledged || this.window.sizeBytes >= this.deferred.maxHeldBytes;
   }
 
   private letReadingGoOn(): void {
@@ -168,34 +204,49 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     return this.deferred.routes.find((route) => route.filters.some((filter) => topicMatches(filter, topic)));
   }
 
+  private onPacket(packet: Packet): void {
+    if (packet.cmd !== 'connack' || (packet.reasonCode ?? packet.returnCode ?? 0) !== 0) return;
+    this.window = new AcknowledgementWindow(++this.connections, packet.sessionPresent, this.deferred.maxUnacknowledged);
+    if (packet.sessionPresent) this.onResumed(this.connections);
+  }
+
   private onConnect(client: MqttClient, connack: IConnackPacket): void {
     this.failures = 0;
     // A resumed session still has the subscriptions that this process made; subscribing again would replay retained messages.
     if (connack.sessionPresent && this.subscribed) return void (this.problem = undefined);
     this.problem = 'not subscribed yet';
-    void this.subscribe(client);
+    void this.subscribe(client, connack.sessionPresent);
   }
 
-  private async subscribe(client: MqttClient): Promise<void> {
-    for (const { filters, qos } of this.deferred.routes) {
-      try {
-        // Retain handling 1: retained messages only with a subscription that is new to the broker (MQTT 5 section 3.8.3.1).
-        const grants: ISubscriptionGrant[] = await client.subscribeAsync([...filters], { qos, rh: 1 });
-        const refused = grants.find((grant) => grant.qos >= 128);
-        if (refused) throw new Error(`reason ${refused.qos} for ${refused.topic}`);
-      } catch (error) {
-        this.problem = `the broker refused the subscription to ${filters.join(', ')}: ${(error as Error).message}`;
-        this.logger.error(this.problem);
-        return;
-      }
+  private async subscribe(client: MqttClient, resumed: boolean): Promise<void> {
+    const filters = this.deferred.routes.flatMap((route) => route.filters);
+    try {
+      // Earlier filters leave the session before new ones come, or its messages would be delivered for ever.
+      const obsolete = resumed ? (await this.deferred.filterMemory.load()).filter((filter) => !filters.includes(filter)) : [];
+      if (obsolete.length > 0) await client.unsubscribeAsync(obsolete);
+      for (const route of this.deferred.routes) await this.subscribeTo(client, route);
+      await this.deferred.filterMemory.save(filters);
+    } catch (error) {
+      this.problem = `not subscribed: ${(error as Error).message}`;
+      this.logger.error(this.problem);
+      // The next connection tries again; without one (the database was away, say) a later try must.
+      if (client.connected) setTimeout(() => client.connected && void this.subscribe(client, resumed), SUBSCRIBE_RETRY_MS).unref();
+      return;
     }
     this.subscribed = true;
     this.problem = undefined;
   }
 
+  private async subscribeTo(client: MqttClient, { filters, qos }: Route): Promise<void> {
+    // Retain handling 1: retained messages only with a subscription that is new to the broker (MQTT 5 section 3.8.3.1).
+    const grants: ISubscriptionGrant[] = await client.subscribeAsync([...filters], { qos, rh: 1 });
+    const refused = grants.find((grant) => grant.qos >= 128);
+    if (refused) throw new Error(`the broker refused ${refused.topic} (reason ${refused.qos})`);
+  }
+
   private onClose(client: MqttClient): void {
     // Acknowledgements do not outlive their connection: the broker redelivers, and its packet identifiers start anew.
-    this.window = new AcknowledgementWindow();
+    this.window = new AcknowledgementWindow(this.connections);
     this.resumeReading = undefined;
     this.problem ??= 'the connection to the broker is lost';
     client.options.reconnectPeriod = reconnectDelayMs(this.failures++);

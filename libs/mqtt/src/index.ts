@@ -1,3 +1,12 @@
 export type { Receipt } from './acknowledgement-window.js';
-export { DeferredAckMqttServer, type DeferredAckOptions, type ReceivedPacket, type Route } from './deferred-ack.server.js';
+export { AcknowledgementWindow } from './acknowledgement-window.js';
+export {
+  DeferredAckMqttServer,
+  type DeferredAckOptions,
+  type FilterMemory,
+  type ReceivedPacket,
+  type Route,
+  SessionTakenOverError,
+} from './deferred-ack.server.js';
 export { topicFilterProblem, topicMatches } from './topic-filter.js';
+export { type Delivery, RedeliveryLedger } from './redelivery-ledger.js';

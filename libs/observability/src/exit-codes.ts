@@ -8,6 +8,10 @@ export const EXIT_UNAVAILABLE = 69;
 export const EXIT_SOFTWARE = 70;
 /** sysexits.h EX_TEMPFAIL: asked to stop, not done within the time allowed; what was under way is redelivered after a restart. */
 export const EXIT_SHUTDOWN_TIMEOUT = 75;
+/** sysexits.h EX_DATAERR: the database schema is older than this version needs (SchemaError of libs/persistence). */
+export const EXIT_SCHEMA = 65;
+/** sysexits.h EX_PROTOCOL: another process uses our MQTT client id; two would fight for one session. */
+export const EXIT_REPLACED = 76;
 /** sysexits.h EX_CONFIG: a restart with the same configuration cannot help. */
 export { EXIT_CONFIGURATION };
 

@@ -3,6 +3,7 @@ import { DataSource } from 'typeorm';
 import { Batch } from './entities/batch.js';
 import { Device } from './entities/device.js';
 import { Message } from './entities/message.js';
+import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { migrations } from './migrations/index.js';
 
@@ -18,7 +19,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [Device, Batch, Message, RejectedMessage],
+    entities: [Device, Batch, Message, RejectedMessage, Receiver],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { assertSchema, SchemaError } from './schema.js';
-import { assertDurability, DurabilityError } from './durability.js';
+import { assertDurability, assertSuitable, DurabilityError, UnsuitableServerError } from './durability.js';
 
+/** What no retry mends. */
+const FINAL = [SchemaError, DurabilityError, UnsuitableServerError];
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -25,19 +27,27 @@ export class DatabaseConnection {
 
   /**
    * Resolves when the database is connected, has the schema and keeps what it acknowledges. Rejects only with what a retry
-   * cannot mend: SchemaError, DurabilityError, or AbortError after close().
+   * cannot mend: SchemaError, DurabilityError, UnsuitableServerError, or AbortError after close().
    */
   async connect(): Promise<void> {
+    await this.retry(async () => {
+      if (!this.dataSource.isInitialized) await this.dataSource.initialize();
+      await assertSuitable(this.dataSource);
+      await assertSchema(this.dataSource);
+      if (!this.options.allowDataLoss) await assertDurability(this.dataSource);
+    });
+  }
+
+  /** Does something that must succeed before the app can go on, again and again until it does. */
+  async retry<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
-        if (!this.dataSource.isInitialized) await this.dataSource.initialize();
-        await assertSchema(this.dataSource);
-        if (!this.options.allowDataLoss) await assertDurability(this.dataSource);
+        const result = await work();
         this.problem = undefined;
-        return;
+        return result;
       } catch (error) {
-        if (error instanceof SchemaError || error instanceof DurabilityError) throw error;
-        const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
+        if (FINAL.some((final) => error instanceof final)) throw error;
+        const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 16)) * (0.5 + Math.random() / 2);
         this.problem = (error as Error).message || (error as { code?: string }).code || 'unknown error';
         this.options.onRetry?.(error as Error, Math.round(delayMs));
         await sleep(delayMs, undefined, { signal: this.stopping.signal });

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+const OLDEST_MAJOR = 15;
 const REQUIRED = ['fsync', 'full_page_writes', 'synchronous_commit'] as const;
 
 /** The server may lose what it has committed, so "acknowledged" would be a lie. */
@@ -13,6 +14,26 @@ export class DurabilityError extends Error {
         `Turn it on, or set DATABASE_ALLOW_DATA_LOSS=true to accept the loss.`,
     );
     this.name = 'DurabilityError';
+  }
+}
+
+/** The server cannot hold what we store, whatever we do. */
+export class UnsuitableServerError extends Error {
+  readonly code = 'DATABASE_UNSUITABLE';
+  readonly exitCode = 78;
+}
+
+/** Throws UnsuitableServerError for a PostgreSQL older than 15 or a database that is not in UTF-8, which cannot hold every topic. */
+export async function assertSuitable(dataSource: DataSource): Promise<void> {
+  const [server] = await dataSource.query<{ version: string; encoding: string }[]>(
+    `SELECT current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding`,
+  );
+  const major = Math.floor(Number(server!.version) / 10_000);
+  if (major < OLDEST_MAJOR) throw new UnsuitableServerError(`PostgreSQL ${major} is too old: ${OLDEST_MAJOR} or newer is needed.`);
+  if (server!.encoding !== 'UTF8') {
+    throw new UnsuitableServerError(
+      `The database is in ${server!.encoding}. Make one with: CREATE DATABASE tallystick ENCODING 'UTF8' TEMPLATE template0`,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ export { assertDurability, DurabilityError } from './durability.js';
 export { Batch, BATCH_STATUSES, type BatchStatus, CLOSE_REASONS, type CloseReason } from './entities/batch.js';
 export { Device } from './entities/device.js';
 export { Message } from './entities/message.js';
+export { Receiver } from './entities/receiver.js';
 export {
   REJECTION_REASONS,
   REJECTION_STATUSES,

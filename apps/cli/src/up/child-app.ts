@@ -9,7 +9,7 @@ const LONGEST_RESTART_MS = 30_000;
 /** Longer than the 10 s that an app gives itself. */
 const STOP_LIMIT_MS = 12_000;
 /** Configuration, schema, port: a restart meets the same (exit codes of libs/observability). */
-const FINAL_EXIT_CODES = [65, 69, 78];
+const FINAL_EXIT_CODES = [65, 69, 76, 78];
 
 export interface ChildAppOptions {
   name: string;

@@ -9,6 +9,8 @@ export interface BatchingRules {
   batchBytes: number;
   /** Age of the first message after which a batch is sealed. */
   batchTimeoutMs: number;
+  /** Open batches, and so tenants, at most; beyond it the oldest are sealed. */
+  mostOpenBatches: number;
 }
 
 export interface PlannedMessage {
@@ -73,7 +75,8 @@ export function planCommit({ open, messages, rejections, rules, nowMs, newBatchI
   });
   for (const [tenantId, batch] of [...openAfter]) {
     if (sealAll) seal(writable(tenantId), 'shutdown');
-    else if (nowMs - batch.openedAtMs >= rules.batchTimeoutMs) seal(writable(tenantId), 'age');
+    // A Map keeps the order of opening: the oldest come first.
+    else if (nowMs - batch.openedAtMs >= rules.batchTimeoutMs || openAfter.size > rules.mostOpenBatches) seal(writable(tenantId), 'age');
   }
   return { messages: planned, rejections: [...rejections], changes: [...changes.values()], devices: deviceGains(messages), openAfter };
 
@@ -82,7 +85,7 @@ export function planCommit({ open, messages, rejections, rules, nowMs, newBatchI
     const current = openAfter.get(tenantId);
     if (current && changes.has(current.batchId)) return current;
     const batch = current?.clone() ?? OpenBatch.open(newBatchId(), tenantId, nowMs);
-    openAfter.set(tenantId, batch);
+    openAfter.set(tenantId, batch); // in its place when it was open before
     changes.set(batch.batchId, { batch, messagesBefore: current?.messageCount ?? 0, closeReason: undefined });
     return batch;
   }

@@ -1,14 +1,16 @@
 import { pipeline } from 'node:stream/promises';
 import { Injectable } from '@nestjs/common';
 import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
-import type { PoolClient } from 'pg';
+import { escapeLiteral, type PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { BatchChange, CommitPlan, DeviceGain, PlannedMessage } from '../batching/commit-plan.js';
+import { type BatchChange, type CommitPlan, deviceKey, type DeviceGain, type PlannedMessage } from '../batching/commit-plan.js';
 import { DeviceRegistry } from '../devices/device-registry.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
-import type { Rejection } from '../intake/telemetry-message.js';
+import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
+import type { AdmissionQueries } from './admission.js';
 import { BatchTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
+import type { PlanStore } from './writer-lane.js';
 
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
@@ -16,8 +18,10 @@ const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
 
 /** The only writer of devices' counters, batches, messages and rejected_messages. */
 @Injectable()
-export class TelemetryRepository {
+export class TelemetryRepository implements AdmissionQueries, PlanStore {
   private readonly devices = new DeviceRegistry();
+  /** Starts every commit, and refuses it when another process has taken our place. */
+  private begin = 'BEGIN';
 
   constructor(
     private readonly connection: DatabaseConnection,
@@ -25,27 +29,42 @@ export class TelemetryRepository {
   ) {}
 
   /**
+   * Takes the place of every earlier process with our client id. Once this resolves none of their commits is under way, and none
+   * will succeed: what the database holds is all that they stored.
+   */
+  async beginEpoch(): Promise<void> {
+    const { dataSource } = this.connection;
+    const receiver = this.config.mqtt.clientId;
+    const [row] = await dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]);
+    this.begin = `BEGIN; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
+  }
+
+  /**
    * The one transaction. Either all of the plan is stored or nothing is; throws BatchTakenError when a batch is no longer ours,
    * else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
    */
   async commit(plan: CommitPlan): Promise<void> {
-    await inTransaction(this.connection.dataSource, async (client) => {
-      const unknown = this.devices.unknown(plan.devices);
-      if (unknown.length > 0) await insertDevices(client, unknown);
-      await this.insertBatches(
-        client,
-        plan.changes.filter((change) => change.messagesBefore === 0),
-      );
-      await copyMessages(client, plan.messages);
-      await updateBatches(
-        client,
-        plan.changes.filter((change) => change.messagesBefore > 0),
-      );
-      if (plan.rejections.length > 0) await this.insertRejections(client, plan.rejections);
-      // Last: these rows are locked until COMMIT, and first they cost a third of the throughput.
-      if (plan.devices.length > 0) await countMessages(client, plan.devices);
-      // COMMIT follows here. Only after it may a message of the plan be acknowledged.
-    });
+    await inTransaction(
+      this.connection.dataSource,
+      async (client) => {
+        const unknown = this.devices.unknown(plan.devices);
+        if (unknown.length > 0) await insertDevices(client, unknown);
+        await this.insertBatches(
+          client,
+          plan.changes.filter((change) => change.messagesBefore === 0),
+        );
+        await copyMessages(client, plan.messages);
+        await updateBatches(
+          client,
+          plan.changes.filter((change) => change.messagesBefore > 0),
+        );
+        if (plan.rejections.length > 0) await this.insertRejections(client, plan.rejections);
+        // Last: these rows are locked until COMMIT, and first they cost a third of the throughput.
+        if (plan.devices.length > 0) await countMessages(client, plan.devices);
+        // COMMIT follows here. Only after it may a message of the plan be acknowledged.
+      },
+      this.begin,
+    );
     this.devices.remember(plan.devices);
   }
 
@@ -56,6 +75,28 @@ export class TelemetryRepository {
     const [change] = changes;
     const values = [change?.batch.batchId, change?.batch.messageCount];
     return this.exists(`SELECT 1 FROM batches WHERE batch_id = $1 AND message_count = $2 AND status = 'complete'`, values);
+  }
+
+  async findStored(candidates: readonly (TelemetryMessage | Rejection)[]): Promise<ReadonlySet<TelemetryMessage | Rejection>> {
+    const hashes = candidates.map((candidate) => ('messageHash' in candidate ? candidate.messageHash : candidate.payloadHash));
+    const rows = await this.connection.dataSource.query<{ topic: string; hash: string }[]>(
+      `SELECT topic, message_hash AS hash FROM messages WHERE message_hash = ANY($1)
+       UNION SELECT topic, payload_hash FROM rejected_messages WHERE payload_hash = ANY($1)`,
+      [hashes],
+    );
+    const stored = new Set(rows.map(({ topic, hash }) => `${hash} ${topic}`));
+    return new Set(candidates.filter((candidate, index) => stored.has(`${hashes[index]} ${candidate.topic}`)));
+  }
+
+  async findNewDevices(messages: readonly TelemetryMessage[]): Promise<ReadonlySet<string>> {
+    const unknown = this.devices.unknown(messages);
+    if (unknown.length === 0) return new Set();
+    const rows = await this.connection.dataSource.query<{ tenantId: string; deviceId: string }[]>(
+      `SELECT tenant_id AS "tenantId", device_id AS "deviceId" FROM devices JOIN unnest($1::text[], $2::text[]) AS u (tenant_id, device_id) USING (tenant_id, device_id)`,
+      [unknown.map((device) => device.tenantId), unknown.map((device) => device.deviceId)],
+    );
+    this.devices.remember(rows);
+    return new Set(this.devices.unknown(unknown).map((device) => deviceKey(device.tenantId, device.deviceId)));
   }
 
   forgetDevices(): void {

@@ -1,9 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { uuidv7 } from '@tallystick/persistence';
+import type { Receipt } from '@tallystick/mqtt';
 import { type BatchingRules, type CommitPlan, planCommit, sealingIsDue } from '../batching/commit-plan.js';
 import type { OpenBatch } from '../batching/open-batch.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
-import { BatchTakenError, type CommitFailure, commitFailure } from './commit-error.js';
+import { type Admission, type Admitted } from './admission.js';
+import { BatchTakenError, type CommitFailure, commitFailure, ReceiverReplacedError } from './commit-error.js';
+import type { LaneClock } from './lane-clock.js';
+import { splitAfterRefusal } from './refused-rows.js';
 
 /** Most rows of one transaction: beyond this a commit gains nothing more and only keeps acknowledgements waiting. */
 const MOST_ROWS_PER_COMMIT = 2_000;
@@ -11,9 +14,11 @@ const MOST_BYTES_PER_COMMIT = 16 * 1024 * 1024;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
 
-/** What a lane needs of the repository. */
+/** What a lane needs of the database. */
 export interface PlanStore {
+  /** The whole plan or nothing. */
   commit(plan: CommitPlan): Promise<void>;
+  /** Whether a plan whose commit failed is stored after all. */
   hasLanded(plan: CommitPlan): Promise<boolean>;
   ensurePartitions(fromMs: number, toMs: number): Promise<unknown>;
   forgetDevices(): void;
@@ -22,8 +27,12 @@ export interface PlanStore {
 export interface LaneEvents {
   /** The plan is stored: its messages may be acknowledged. */
   committed(plan: CommitPlan, durationMs: number): void;
-  failed(error: Error, failure: CommitFailure | 'batch_taken', attempt: number): void;
+  /** Stored before: may be acknowledged. */
+  repeated(receipts: readonly (Receipt | undefined)[]): void;
+  failed(error: Error, failure: CommitFailure, attempt: number): void;
 }
+
+type Work = Pick<Admitted, 'messages' | 'rejections'>;
 
 /**
  * One writer: one transaction in flight, an open batch per tenant of its own. A commit starts as soon as the last one is done
@@ -36,18 +45,25 @@ export class WriterLane {
   private open: ReadonlyMap<string, OpenBatch> = new Map();
   private draining = false;
   private wake: (() => void) | undefined;
+  private payloadBytes = 0;
   /** Why the last commit failed; undefined while commits succeed. */
   problem: string | undefined;
 
   constructor(
     private readonly store: PlanStore,
+    private readonly admission: Admission,
     private readonly rules: BatchingRules,
     private readonly events: LaneEvents,
-    private readonly monotonicMs: () => number = () => performance.now(),
+    private readonly clock: LaneClock,
   ) {}
 
   get queued(): number {
     return this.messages.length + this.rejections.length;
+  }
+
+  /** Payload bytes of what is queued. */
+  get queuedBytes(): number {
+    return this.payloadBytes;
   }
 
   get openBatches(): number {
@@ -56,15 +72,27 @@ export class WriterLane {
 
   take(message: TelemetryMessage): void {
     this.messages.push(message);
+    this.payloadBytes += message.payload.length;
     this.wake?.();
   }
 
   quarantine(rejection: Rejection): void {
     this.rejections.push(rejection);
+    this.payloadBytes += rejection.payload.length;
     this.wake?.();
   }
 
-  /** Writes until `drain` has been called and everything is stored and sealed. Throws only what is a bug. */
+  /** Drops what is queued of connections before this one, and tells how many: the broker resumed the session and sends them again. */
+  abandonBefore(connection: number): number {
+    const before = this.queued;
+    const stays = ({ receipt }: TelemetryMessage | Rejection) => !receipt || receipt.connection >= connection;
+    this.messages = this.messages.filter(stays);
+    this.rejections = this.rejections.filter(stays);
+    this.payloadBytes = [...this.messages, ...this.rejections].reduce((sum, { payload }) => sum + payload.length, 0);
+    return before - this.queued;
+  }
+
+  /** Writes until `drain` has been called and everything is stored and sealed. Throws ReceiverReplacedError, or what is a bug. */
   async run(): Promise<void> {
     for (;;) {
       await this.untilThereIsWork();
@@ -80,84 +108,122 @@ export class WriterLane {
   }
 
   private async commitNext(): Promise<void> {
-    const messages = takeUpTo(this.messages, MOST_ROWS_PER_COMMIT, MOST_BYTES_PER_COMMIT);
-    const rejections = takeUpTo(this.rejections, MOST_ROWS_PER_COMMIT, MOST_BYTES_PER_COMMIT);
+    const messages = this.dequeue(this.messages);
+    const rejections = this.dequeue(this.rejections);
     const sealAll = this.draining && this.queued === 0;
-    for (;;) {
-      const plan = planCommit({
-        open: this.open,
-        messages,
-        rejections,
-        rules: this.rules,
-        nowMs: this.monotonicMs(),
-        newBatchId: () => uuidv7(Date.now()),
-        sealAll,
-      });
-      if (plan.messages.length + plan.rejections.length + plan.changes.length === 0) return;
-      const taken = await this.commitUntilStored(plan);
-      if (!taken) return;
-      this.open = new Map([...this.open].filter(([, batch]) => !taken.batchIds.includes(batch.batchId)));
+    const admitted = await this.admit(this.admission.sift(messages, rejections));
+    await this.commitAll(admitted, sealAll);
+    // After the commit: what repeats a message of this very commit is stored only now.
+    if (admitted.duplicates.length > 0) this.events.repeated(admitted.duplicates);
+  }
+
+  private async admit(sifted: Admitted): Promise<Admitted> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.admission.check(sifted, this.clock.nowMs());
+      } catch (error) {
+        this.fail(error as Error, commitFailure(error), attempt);
+        await this.pause(attempt);
+      }
     }
   }
 
-  /** Sends the same transaction until it is stored, or until a batch of it turns out to be another's. */
-  private async commitUntilStored(plan: CommitPlan): Promise<BatchTakenError | undefined> {
-    const startedAtMs = this.monotonicMs();
-    let taken: BatchTakenError | undefined;
+  /** Commits everything, in order: as one transaction, or in parts when PostgreSQL refuses a row. */
+  private async commitAll(work: Work, sealAll: boolean): Promise<void> {
+    const outcome = await this.commitUntilDecided(work, sealAll);
+    if (outcome === 'stored') return;
+    // Parts fill batches like any commit; sealing waits for the last one.
+    const parts = splitAfterRefusal(work, outcome);
+    for (const [index, part] of parts.entries()) await this.commitAll(part, sealAll && index === parts.length - 1);
+  }
+
+  /** Plans and commits until the work is stored, or until PostgreSQL refuses a row of it: then the refusal. */
+  private async commitUntilDecided(work: Work, sealAll: boolean): Promise<'stored' | Error> {
+    for (;;) {
+      const plan = planCommit({
+        ...work,
+        open: this.open,
+        rules: this.rules,
+        nowMs: this.clock.nowMs(),
+        newBatchId: () => uuidv7(this.clock.unixMs()),
+        sealAll,
+      });
+      if (plan.messages.length + plan.rejections.length + plan.changes.length === 0) return 'stored';
+      const outcome = await this.send(plan);
+      if (!(outcome instanceof BatchTakenError)) return outcome;
+      this.open = new Map([...this.open].filter(([, batch]) => !outcome.batchIds.includes(batch.batchId)));
+    }
+  }
+
+  /** Sends the same transaction until it is stored, or until its content turns out to be impossible. */
+  private async send(plan: CommitPlan): Promise<'stored' | Error> {
+    const startedAtMs = this.clock.nowMs();
+    let impossible: Error | undefined;
     for (let attempt = 1; ; attempt++) {
       try {
-        // The outcome of a failed try may be unknown (a connection lost during COMMIT), so ask before sending it again.
+        // The outcome of a failed try may be unknown (a connection lost during COMMIT), so ask before anything else.
         const landed = attempt > 1 && (await this.store.hasLanded(plan));
-        if (taken && !landed) return taken;
+        if (impossible && !landed) return impossible;
         if (!landed) await this.store.commit(plan);
-        this.adopt(plan, startedAtMs);
-        return undefined;
+        this.open = plan.openAfter;
+        this.problem = undefined;
+        this.events.committed(plan, this.clock.nowMs() - startedAtMs);
+        return 'stored';
       } catch (error) {
-        if (error instanceof BatchTakenError) taken = error;
-        const failure = taken ? 'batch_taken' : commitFailure(error);
-        this.problem = (error as Error).message || failure;
-        this.events.failed(error as Error, failure, attempt);
+        const failure = commitFailure(error);
+        if (failure === 'batch_taken' || (failure === 'row_refused' && canBeSplit(plan))) impossible = error as Error;
+        this.fail(error as Error, failure, attempt);
+        if (failure === 'replaced') throw new ReceiverReplacedError({ cause: error });
         await this.beforeRetry(failure, attempt, plan);
       }
     }
   }
 
-  private adopt(plan: CommitPlan, startedAtMs: number): void {
-    this.open = plan.openAfter;
-    this.problem = undefined;
-    this.events.committed(plan, this.monotonicMs() - startedAtMs);
+  private fail(error: Error, failure: CommitFailure, attempt: number): void {
+    this.problem = error.message || failure;
+    this.events.failed(error, failure, attempt);
   }
 
-  private async beforeRetry(failure: CommitFailure | 'batch_taken', attempt: number, plan: CommitPlan): Promise<void> {
-    if (failure === 'batch_taken' && attempt === 1) return;
+  private async beforeRetry(failure: CommitFailure, attempt: number, plan: CommitPlan): Promise<void> {
     if (failure === 'reference_missing') this.store.forgetDevices();
     if (failure === 'partition_missing') {
-      const times = plan.messages.map(({ message }) => message.receivedAtMs);
+      const times = [this.clock.unixMs(), ...plan.messages.map(({ message }) => message.receivedAtMs)];
       await this.store.ensurePartitions(Math.min(...times), Math.max(...times)).catch((error: Error) => (this.problem = error.message));
-      if (attempt === 1) return;
     }
-    await sleep(Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10)) * (0.5 + Math.random() / 2));
+    const isMended = failure === 'batch_taken' || failure === 'row_refused' || failure === 'partition_missing';
+    if (!isMended || attempt > 1) await this.pause(attempt);
+  }
+
+  private pause(attempt: number): Promise<void> {
+    const longestMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10));
+    return this.clock.sleep(longestMs * (0.5 + this.clock.random() / 2));
   }
 
   private async untilThereIsWork(): Promise<void> {
-    while (this.queued === 0 && !this.draining && !sealingIsDue(this.open, this.rules, this.monotonicMs())) {
-      const dueMs = Math.min(...[...this.open.values()].map((batch) => batch.openedAtMs + this.rules.batchTimeoutMs));
-      await new Promise<void>((resolve) => {
-        const timer = Number.isFinite(dueMs) ? setTimeout(resolve, Math.max(1, Math.ceil(dueMs - this.monotonicMs()))) : undefined;
-        this.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    while (this.queued === 0 && !this.draining && !sealingIsDue(this.open, this.rules, this.clock.nowMs())) {
+      const sleeping = new AbortController();
+      const woken = new Promise<void>((resolve) => (this.wake = resolve));
+      const oldest = Math.min(...[...this.open.values()].map((batch) => batch.openedAtMs));
+      const dueInMs = Math.max(1, Math.ceil(oldest + this.rules.batchTimeoutMs - this.clock.nowMs()));
+      await (Number.isFinite(dueInMs) ? Promise.race([woken, this.clock.sleep(dueInMs, sleeping.signal)]) : woken);
+      sleeping.abort();
       this.wake = undefined;
     }
   }
+
+  /** Removes and returns the first items of a queue, at least one, up to a number of rows and of payload bytes. */
+  private dequeue<T extends { payload: Buffer }>(queue: T[]): T[] {
+    let count = 0;
+    let bytes = 0;
+    while (count < queue.length && count < MOST_ROWS_PER_COMMIT && (count === 0 || bytes < MOST_BYTES_PER_COMMIT)) {
+      bytes += queue[count++]!.payload.length;
+    }
+    this.payloadBytes -= bytes;
+    return queue.splice(0, count);
+  }
 }
 
-/** Removes and returns the first items of a queue, at least one, up to a number of rows and of payload bytes. */
-function takeUpTo<T extends { payload: Buffer }>(queue: T[], mostRows: number, mostBytes: number): T[] {
-  let count = 0;
-  for (let bytes = 0; count < queue.length && count < mostRows && (count === 0 || bytes < mostBytes); count++)
-    bytes += queue[count]!.payload.length;
-  return queue.splice(0, count);
+/** A refused plan of a single rejection has nothing left to take apart: it is tried again like an unknown failure. */
+function canBeSplit({ messages, rejections }: CommitPlan): boolean {
+  return messages.length > 0 || rejections.length > 1;
 }

@@ -1,38 +1,50 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { DeferredAckMqttServer } from '@tallystick/mqtt';
+import { DeferredAckMqttServer, type Receipt } from '@tallystick/mqtt';
 import { Lifecycle } from '@tallystick/observability';
 import { type CommitPlan, deviceKey } from '../batching/commit-plan.js';
+import { DeviceAllowance } from '../devices/device-allowance.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { IngestMetrics } from '../ingest.metrics.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
+import { Redeliveries } from '../recovery/redeliveries.js';
+import { Admission } from './admission.js';
+import { SYSTEM_CLOCK } from './lane-clock.js';
 import { TelemetryRepository } from './telemetry.repository.js';
-import { type PlanStore, WriterLane } from './writer-lane.js';
+import { WriterLane } from './writer-lane.js';
 
 const MAX_BATCH_BYTES = 64 * 1024 * 1024;
+/** Some kilobytes each, whatever their size. */
+const MOST_OPEN_BATCHES = 10_000;
+/** QoS 0 messages that wait are dropped beyond this. */
+const MOST_UNPROMISED_BYTES = 16 * 1024 * 1024;
 
 /** All lanes. A device always writes through the same lane, so that its messages stay in order. */
 @Injectable()
 export class Writer {
   private readonly logger = new Logger(Writer.name);
   private readonly lanes: WriterLane[];
-  private readonly running: Promise<void[]>;
+  private running: Promise<unknown> = Promise.resolve();
+  /** Received and not done with. */
+  private inFlight = 0;
 
   constructor(
     repository: TelemetryRepository,
+    redeliveries: Redeliveries,
     private readonly server: DeferredAckMqttServer,
     private readonly metrics: IngestMetrics,
     private readonly config: IngestBridgeConfig,
-    lifecycle: Lifecycle,
+    private readonly lifecycle: Lifecycle,
   ) {
-    this.lanes = Array.from({ length: config.writerLanes }, () => this.lane(repository));
-    // A lane survives every failure of the database; what it throws is a bug, and a restart is safer than a lane less.
-    this.running = Promise.all(this.lanes.map((lane) => lane.run()));
-    this.running.catch((error: Error) => lifecycle.fail(error));
+    const admission = new Admission(repository, redeliveries.ledger, new DeviceAllowance(config.maxNewDevicesPerMinute));
+    this.lanes = Array.from({ length: config.writerLanes }, () => this.lane(repository, admission));
+    server.onResumed = (connection) => this.abandonBefore(connection);
+    server.onFatal = (error) => lifecycle.fail(error);
     metrics.watch({
-      connected: () => server.connected,
+      connected: () => Number(server.connected),
       unacknowledged: () => server.unacknowledged,
       queued: () => this.sum((lane) => lane.queued),
       openBatches: () => this.sum((lane) => lane.openBatches),
+      inFlight: () => this.inFlight,
     });
   }
 
@@ -41,16 +53,21 @@ export class Writer {
     return this.lanes.find((lane) => lane.problem !== undefined)?.problem;
   }
 
+  start(): void {
+    const running = Promise.all(this.lanes.map((lane) => lane.run()));
+    // A lane survives every failure of the database; what it throws is a bug, and a restart is safer than a lane less.
+    running.catch((error: Error) => this.lifecycle.fail(error));
+    this.running = running;
+  }
+
   take(message: TelemetryMessage): void {
     const lane = this.laneOf(message.tenantId, message.deviceId);
-    if (!message.receipt && this.isCrowded(lane)) return this.metrics.countDropped();
-    lane.take(message);
+    if (this.mayQueue(lane, message)) lane.take(message);
   }
 
   quarantine(rejection: Rejection): void {
     const lane = this.lanes[0]!;
-    if (!rejection.receipt && this.isCrowded(lane)) return this.metrics.countDropped();
-    lane.quarantine(rejection);
+    if (this.mayQueue(lane, rejection)) lane.quarantine(rejection);
   }
 
   /** Stores and seals everything, or as much as the time allows. What is not stored stays unacknowledged. */
@@ -60,34 +77,50 @@ export class Writer {
     const late = new Promise<'late'>((resolve) => (timer = setTimeout(() => resolve('late'), limitMs)));
     const outcome = await Promise.race([this.running, late]);
     clearTimeout(timer);
-    if (outcome === 'late') {
-      const left = this.sum((lane) => lane.queued);
-      this.logger.warn(`${left} messages could not be stored in time; they stay unacknowledged and the broker sends them again`);
+    if (outcome === 'late') this.logger.warn(`${this.inFlight} messages could not be stored in time; the broker sends them again`);
+  }
+
+  /** QoS 0 messages come without a promise and nobody is told to slow down: beyond a bound they are dropped. */
+  private mayQueue(lane: WriterLane, item: TelemetryMessage | Rejection): boolean {
+    const isCrowded = lane.queued >= 2 * this.config.maxUnacknowledged || lane.queuedBytes >= MOST_UNPROMISED_BYTES;
+    if (!item.receipt && isCrowded) {
+      this.metrics.countProcessed('dropped');
+      return false;
     }
+    this.inFlight += 1;
+    return true;
   }
 
-  /** QoS 0 messages come without a promise: nobody is told to slow down, so beyond this many waiting ones they are dropped. */
-  private isCrowded(lane: WriterLane): boolean {
-    return lane.queued >= 2 * this.config.maxUnacknowledged;
-  }
-
-  private lane(store: PlanStore): WriterLane {
+  private lane(repository: TelemetryRepository, admission: Admission): WriterLane {
     const { batchSize, batchTimeoutMs } = this.config;
-    const rules = { batchSize, batchTimeoutMs, batchBytes: MAX_BATCH_BYTES };
-    return new WriterLane(store, rules, {
-      committed: (plan, durationMs) => this.onCommitted(plan, durationMs),
-      failed: (error, failure, attempt) => {
+    const rules = { batchSize, batchTimeoutMs, batchBytes: MAX_BATCH_BYTES, mostOpenBatches: MOST_OPEN_BATCHES };
+    const events = {
+      committed: (plan: CommitPlan, durationMs: number) => this.onCommitted(plan, durationMs),
+      repeated: (receipts: readonly (Receipt | undefined)[]) => {
+        this.inFlight -= receipts.length;
+        this.metrics.countProcessed('duplicate', receipts.length);
+        this.server.acknowledge(receipts);
+      },
+      failed: (error: Error, failure: Parameters<IngestMetrics['countFailure']>[0], attempt: number) => {
         this.metrics.countFailure(failure);
         // The first of a row of failures, then ever rarer.
         if ((attempt & (attempt - 1)) === 0) this.logger.warn('commit failed, trying again', { failure, attempt, reason: error.message });
       },
-    });
+    };
+    return new WriterLane(repository, admission, rules, events, SYSTEM_CLOCK);
   }
 
-  /** Here, after COMMIT, and nowhere else, messages are acknowledged. */
+  /** Here, after COMMIT, and in `repeated` above, and nowhere else, messages are acknowledged. */
   private onCommitted(plan: CommitPlan, durationMs: number): void {
+    this.inFlight -= plan.messages.length + plan.rejections.length;
     this.server.acknowledge([...plan.messages.map(({ message }) => message.receipt), ...plan.rejections.map(({ receipt }) => receipt)]);
     this.metrics.countCommit(plan, durationMs);
+  }
+
+  private abandonBefore(connection: number): void {
+    const abandoned = this.sum((lane) => lane.abandonBefore(connection));
+    this.inFlight -= abandoned;
+    this.metrics.countProcessed('abandoned', abandoned);
   }
 
   private laneOf(tenantId: string, deviceId: string): WriterLane {

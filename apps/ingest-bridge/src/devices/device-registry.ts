@@ -1,4 +1,9 @@
-import { type DeviceGain, deviceKey } from '../batching/commit-plan.js';
+import { deviceKey } from '../batching/commit-plan.js';
+
+interface DeviceName {
+  tenantId: string;
+  deviceId: string;
+}
 
 const MOST_REMEMBERED = 100_000;
 
@@ -9,12 +14,12 @@ const MOST_REMEMBERED = 100_000;
 export class DeviceRegistry {
   private readonly known = new Set<string>();
 
-  unknown(gains: readonly DeviceGain[]): DeviceGain[] {
-    return gains.filter((gain) => !this.known.has(deviceKey(gain.tenantId, gain.deviceId)));
+  unknown<T extends DeviceName>(devices: readonly T[]): T[] {
+    return devices.filter(({ tenantId, deviceId }) => !this.known.has(deviceKey(tenantId, deviceId)));
   }
 
-  remember(gains: readonly DeviceGain[]): void {
-    for (const gain of gains) this.known.add(deviceKey(gain.tenantId, gain.deviceId));
+  remember(devices: readonly DeviceName[]): void {
+    for (const { tenantId, deviceId } of devices) this.known.add(deviceKey(tenantId, deviceId));
     if (this.known.size > MOST_REMEMBERED) this.known.clear();
   }
 

@@ -1,4 +1,5 @@
 import { Telemetry1793000000000 } from './1793000000000-telemetry.js';
+import { Receivers1793000000001 } from './1793000000001-receivers.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
-export const migrations = [Telemetry1793000000000];
+export const migrations = [Telemetry1793000000000, Receivers1793000000001];

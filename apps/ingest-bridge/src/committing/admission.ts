@@ -1,0 +1,103 @@
+import { type Delivery, type Receipt, RedeliveryLedger } from '@tallystick/mqtt';
+import { uuidv7 } from '@tallystick/persistence';
+import { deviceKey } from '../batching/commit-plan.js';
+import { DeviceAllowance } from '../devices/device-allowance.js';
+import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
+
+/** What is to be stored of what has arrived, and what is stored already. */
+export interface Admitted {
+  messages: TelemetryMessage[];
+  rejections: Rejection[];
+  /** Receipts of messages that are stored already, or will be with `messages`: acknowledged when those are committed. */
+  duplicates: (Receipt | undefined)[];
+}
+
+/** What admission must ask the database. */
+export interface AdmissionQueries {
+  /** Of these retained messages, those that are stored already with the same topic and payload. */
+  findStored(messages: readonly (TelemetryMessage | Rejection)[]): Promise<ReadonlySet<TelemetryMessage | Rejection>>;
+  /** Of these devices (by deviceKey), those without a row. */
+  findNewDevices(messages: readonly TelemetryMessage[]): Promise<ReadonlySet<string>>;
+}
+
+/** Decides, just before a commit, what of it is new. By then every earlier commit of the lane is settled. */
+export class Admission {
+  constructor(
+    private readonly queries: AdmissionQueries,
+    /** Shared by all lanes. */
+    private readonly ledger: RedeliveryLedger,
+    /** Shared by all lanes. */
+    private readonly allowance: DeviceAllowance,
+  ) {}
+
+  /**
+   * Without the database: sorts out what the broker delivers again, and records the rest as delivered. Once for each message:
+   * the caller keeps the result over retries.
+   */
+  sift(messages: readonly TelemetryMessage[], rejections: readonly Rejection[]): Admitted {
+    const admitted: Admitted = { messages: [], rejections: [], duplicates: [] };
+    for (const message of messages) {
+      if (this.isRepeat(message, message.messageHash)) admitted.duplicates.push(message.receipt);
+      else admitted.messages.push(message);
+    }
+    for (const rejection of rejections) {
+      if (this.isRepeat(rejection, rejection.payloadHash)) admitted.duplicates.push(rejection.receipt);
+      else admitted.rejections.push(rejection);
+    }
+    return admitted;
+  }
+
+  /** With the database, whose errors it throws on: sorts out retained messages that are stored already and devices beyond the allowance. */
+  async check(sifted: Admitted, nowMs: number): Promise<Admitted> {
+    return this.limitDevices(await this.withoutStoredRetained(sifted), nowMs);
+  }
+
+  private isRepeat({ topic, receipt }: TelemetryMessage | Rejection, payloadHash: string): boolean {
+    if (!receipt) return false;
+    const delivery: Delivery = { packetId: receipt.packetId, topic, payloadHash, connection: receipt.connection };
+    if (receipt.mayRepeat && this.ledger.takeRepeat(delivery)) return true;
+    this.ledger.record(delivery);
+    return false;
+  }
+
+  /** A broker sends a retained message again with every subscription it takes for new; it was published once. */
+  private async withoutStoredRetained({ messages, rejections, duplicates }: Admitted): Promise<Admitted> {
+    const retained = [...messages, ...rejections].filter((candidate) => candidate.retained);
+    if (retained.length === 0) return { messages, rejections, duplicates };
+    const stored = await this.queries.findStored(retained);
+    return {
+      messages: messages.filter((message) => !stored.has(message)),
+      rejections: rejections.filter((rejection) => !stored.has(rejection)),
+      duplicates: [...duplicates, ...[...stored].map((found) => found.receipt)],
+    };
+  }
+
+  private async limitDevices({ messages, rejections, duplicates }: Admitted, nowMs: number): Promise<Admitted> {
+    const refused = new Set<string>();
+    for (const key of await this.queries.findNewDevices(messages)) if (!this.allowance.take(nowMs)) refused.add(key);
+    if (refused.size === 0) return { messages, rejections, duplicates };
+    const isRefused = (message: TelemetryMessage) => refused.has(deviceKey(message.tenantId, message.deviceId));
+    const limited = messages
+      .filter(isRefused)
+      .map((message) => refusal(message, 'device_limit', 'more new devices in a minute than MAX_NEW_DEVICES_PER_MINUTE'));
+    return { messages: messages.filter((message) => !isRefused(message)), rejections: [...rejections, ...limited], duplicates };
+  }
+}
+
+/** An accepted message on its way into quarantine after all. */
+export function refusal(message: TelemetryMessage, reason: Rejection['reason'], detail: string): Rejection {
+  const { topic, payload, qos, retained, receivedAtMs, receipt, tenantId, messageHash } = message;
+  return {
+    topic,
+    payload,
+    qos,
+    retained,
+    receivedAtMs,
+    receipt,
+    tenantId,
+    reason,
+    detail,
+    payloadHash: messageHash,
+    rejectionId: uuidv7(receivedAtMs),
+  };
+}
