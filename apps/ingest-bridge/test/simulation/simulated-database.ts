@@ -77,7 +77,7 @@ export class SimulatedDatabase {
     for (const batch of this.batches.values()) {
       if (batch.status !== 'pending') continue;
       const leafHashes = batch.rows.map((row) => row.message.leafHash);
-      expect(Buffer.from(rootOf(leafHashes, nativeSha256))).toEqual(Buffer.from(batch.root));
+      if (!Buffer.from(rootOf(leafHashes, nativeSha256)).equals(batch.root)) throw new Error('a pending batch does not have its root');
       Object.assign(batch, { status: 'complete', leafHashes: Buffer.concat(leafHashes) });
     }
   }
