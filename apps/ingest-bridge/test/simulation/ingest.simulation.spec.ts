@@ -44,8 +44,11 @@ async function live(seed: number): Promise<{ published: Published[]; broker: Sim
     }
     if (scheduler.chance(0.05)) database.away = !database.away;
     if (scheduler.chance(0.05)) bridge!.loseConnection();
+    if (scheduler.chance(0.03)) database.sweep();
     if (scheduler.chance(0.05)) {
-      scheduler.kill(processes);
+      // Killed, or, as after a network split, only thought dead: then it goes on writing what it holds.
+      if (scheduler.chance(0.6)) scheduler.kill(processes);
+      else bridge!.isolate();
       broker.disconnect();
       startBridge();
     }

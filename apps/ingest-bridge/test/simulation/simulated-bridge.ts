@@ -23,6 +23,7 @@ export class SimulatedBridge {
   private window = new AcknowledgementWindow();
   private connections = 0;
   private connected = false;
+  private isolated = false;
   private lane: WriterLane | undefined;
   private acknowledging = Promise.resolve();
   /** A lane must never end by itself. */
@@ -71,6 +72,12 @@ export class SimulatedBridge {
     return this.lane?.queued ?? 0;
   }
 
+  /** The broker is out of reach from now on. */
+  isolate(): void {
+    this.connected = false;
+    this.isolated = true;
+  }
+
   /** The network drops the connection; a new one is made later. */
   loseConnection(): void {
     if (!this.connected) return;
@@ -81,6 +88,7 @@ export class SimulatedBridge {
   }
 
   private connect(): void {
+    if (this.isolated) return;
     const resumed = this.broker.connect({ deliver: (packetId, published, duplicate) => this.receive(packetId, published, duplicate) });
     this.window = new AcknowledgementWindow(++this.connections, resumed, this.receiveMaximum);
     this.lane!.abandonBefore(this.connections);
