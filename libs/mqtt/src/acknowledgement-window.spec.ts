@@ -45,4 +45,23 @@ describe('AcknowledgementWindow', () => {
       ),
     );
   });
+
+  it('counts the payload bytes it holds', () => {
+    const window = new AcknowledgementWindow();
+    const [first] = [window.hold(1, 100), window.hold(2, 50)];
+    first.settled = true;
+    window.takeSettled();
+    expect(window.sizeBytes).toBe(50);
+  });
+
+  it('takes a delivery for a possible repeat only on a resumed session: with DUP, or within the first window', () => {
+    expect(new AcknowledgementWindow(1, false, 2).hold(1, 0, true).mayRepeat).toBe(false);
+    const resumed = new AcknowledgementWindow(2, true, 2);
+    expect([false, false, false, true].map((duplicate, i) => resumed.hold(i + 1, 0, duplicate).mayRepeat)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+  });
 });

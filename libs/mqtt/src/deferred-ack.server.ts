@@ -85,7 +85,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   /** Told when the broker resumes the session: it sends again what connections before this one left unacknowledged. */
   onResumed: (connection: number) => void = () => undefined;
   /** Told when the process must not go on. */
-  onFatal: (error: Error) => void = (error) => this.logger.error(error);
+  onFatal: (error: Error) => void = (error) => void this.logger.error(error);
   /** Why no messages can arrive; undefined while subscribed. */
   problem: string | undefined = 'not connected yet';
 

@@ -4,7 +4,7 @@ import { nativeSha256, type TelemetryMessage, telemetryMessage } from '../intake
 import { type BatchingRules, type CommitPlan, planCommit, sealingIsDue } from './commit-plan.js';
 import type { OpenBatch } from './open-batch.js';
 
-const rules: BatchingRules = { batchSize: 5, batchBytes: 1000, batchTimeoutMs: 10_000 };
+const rules: BatchingRules = { batchSize: 5, batchBytes: 1000, batchTimeoutMs: 10_000, mostOpenBatches: 3 };
 
 function message(tenantId: string, deviceId = 'd', payload = '{}', receivedAtMs = 1_795_300_000_000): TelemetryMessage {
   const packet = {
@@ -12,7 +12,7 @@ function message(tenantId: string, deviceId = 'd', payload = '{}', receivedAtMs 
     payload: Buffer.from(payload),
     qos: 1,
     retained: false,
-    duplicate: false,
+
     receivedAtMs,
     receipt: undefined,
   };
@@ -86,6 +86,19 @@ describe('planCommit', () => {
     ledger.commit(many(2), 20_000);
     expect(ledger.commit([], 20_001, true).changes).toMatchObject([{ messagesBefore: 2, closeReason: 'shutdown' }]);
     expect(ledger.commit([], 30_000).changes).toEqual([]);
+  });
+
+  it('seals the oldest batches when more tenants are open than may be', () => {
+    const ledger = new Ledger();
+    ledger.commit([message('a')], 1);
+    const plan = ledger.commit([message('b'), message('c'), message('a'), message('d'), message('e')], 2);
+    expect(
+      plan.changes
+        .filter((change) => change.closeReason === 'age')
+        .map(({ batch }) => batch.tenantId)
+        .sort(),
+    ).toEqual(['a', 'b']);
+    expect([...ledger.open.keys()]).toEqual(['c', 'd', 'e']);
   });
 
   it('changes nothing before it is adopted: the same plan can be made again after a rollback', () => {

@@ -7,7 +7,7 @@ function rowOf(payload: string, topic = 'veep/t/s/d/data'): string[] {
     payload: Buffer.from(payload),
     qos: 1,
     retained: true,
-    duplicate: false,
+
     receivedAtMs: 1_795_300_000_004,
     receipt: undefined,
   };

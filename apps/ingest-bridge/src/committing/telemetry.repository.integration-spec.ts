@@ -18,7 +18,7 @@ function plan(
   rejections: Rejection[] = [],
   sealAll = false,
 ): CommitPlan {
-  const rules = { batchSize: 4, batchBytes: 1e9, batchTimeoutMs: 60_000 };
+  const rules = { batchSize: 4, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
   const newBatchId = () => `00000000-0000-7000-8000-${String(++batches).padStart(12, '0')}`;
   return planCommit({ open, messages, rejections, rules, nowMs: 0, newBatchId, sealAll });
 }
@@ -29,7 +29,7 @@ function packet(tenantId: string, payload: string, receivedAtMs = TODAY_MS + 100
     payload: Buffer.from(payload),
     qos: 0,
     retained: false,
-    duplicate: false,
+
     receivedAtMs,
     receipt: undefined,
   };
@@ -59,6 +59,7 @@ describe('TelemetryRepository', () => {
     await connection.connect();
     repository = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge-a' } }));
     await repository.ensurePartitions(TODAY_MS, TODAY_MS);
+    await repository.beginEpoch();
   });
   afterAll(() => connection.close());
 
@@ -151,5 +152,42 @@ describe('TelemetryRepository', () => {
     expect(commitFailure(await repository.commit(orphan).catch((caught: unknown) => caught))).toBe('reference_missing');
     repository.forgetDevices();
     await repository.commit(orphan);
+  });
+
+  it('knows retained messages that are stored already, by topic and payload, quarantined ones too', async () => {
+    const stored = message('h', '{"retained":1}');
+    const refused = rejection(packet('h', '{nope'), { reason: 'not_json', detail: 'x', tenantId: 'h' });
+    await repository.commit(plan([stored], undefined, [refused]));
+    const again = message('h', '{"retained":1}');
+    const refusedAgain = rejection(packet('h', '{nope'), { reason: 'not_json', detail: 'x', tenantId: 'h' });
+    const elsewhere = message('i', '{"retained":1}');
+    const changed = message('h', '{"retained":2}');
+    expect(await repository.findStored([again, refusedAgain, elsewhere, changed])).toEqual(new Set([again, refusedAgain]));
+  });
+
+  it('tells new devices from those that have a row', async () => {
+    await repository.commit(plan([message('j')]));
+    repository.forgetDevices();
+    expect(await repository.findNewDevices([message('j'), message('k'), message('k')])).toEqual(new Set(['k\0d']));
+  });
+
+  it('refuses the commits of a process whose place was taken, and waits for one under way', async () => {
+    const late = plan([message('l')]);
+    const other = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge-a' } }));
+    const blocker = connection.dataSource.createQueryRunner();
+    await blocker.startTransaction();
+    await blocker.query(`LOCK TABLE rejected_messages IN ACCESS EXCLUSIVE MODE`);
+    const refused = rejection(packet('l', '{nope'), { reason: 'not_json', detail: 'x', tenantId: 'l' });
+    const underWay = repository.commit(plan([message('l')], undefined, [refused]));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    let begun = false;
+    const beginning = other.beginEpoch().then(() => (begun = true));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(begun).toBe(false);
+    await blocker.rollbackTransaction();
+    await blocker.release();
+    await Promise.all([underWay, beginning]);
+    expect(commitFailure(await repository.commit(late).catch((caught: unknown) => caught))).toBe('replaced');
+    expect(await sql(`SELECT count(*)::int AS stored FROM messages WHERE tenant_id = 'l'`)).toEqual([{ stored: 1 }]);
   });
 });

@@ -1,9 +1,13 @@
 import type { BatchingRules, CommitPlan } from '../batching/commit-plan.js';
 import { telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
 import { BatchTakenError } from './commit-error.js';
-import { type PlanStore, WriterLane } from './writer-lane.js';
+import { Admission } from './admission.js';
+import { SYSTEM_CLOCK } from './lane-clock.js';
+import { type LaneEvents, type PlanStore, WriterLane } from './writer-lane.js';
+import { RedeliveryLedger } from '@tallystick/mqtt';
+import { DeviceAllowance } from '../devices/device-allowance.js';
 
-const rules: BatchingRules = { batchSize: 10, batchBytes: 1e9, batchTimeoutMs: 60_000 };
+const rules: BatchingRules = { batchSize: 10, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
 
 function message(payload: string): TelemetryMessage {
   const packet = {
@@ -11,7 +15,6 @@ function message(payload: string): TelemetryMessage {
     payload: Buffer.from(payload),
     qos: 1,
     retained: false,
-    duplicate: false,
     receivedAtMs: Date.now(),
     receipt: undefined,
   };
@@ -60,10 +63,17 @@ class ScriptedStore implements PlanStore {
   }
 }
 
+function laneOn(store: PlanStore, events: Partial<LaneEvents> = {}): WriterLane {
+  const queries = { findStored: () => Promise.resolve(new Set<never>()), findNewDevices: () => Promise.resolve(new Set<string>()) };
+  const admission = new Admission(queries, new RedeliveryLedger(100), new DeviceAllowance(100));
+  const ignored: LaneEvents = { committed: () => undefined, repeated: () => undefined, failed: () => undefined };
+  return new WriterLane(store, admission, rules, { ...ignored, ...events }, SYSTEM_CLOCK);
+}
+
 async function runToEnd(store: PlanStore, payloads: string[]): Promise<{ committed: CommitPlan[]; failures: string[]; lane: WriterLane }> {
   const committed: CommitPlan[] = [];
   const failures: string[] = [];
-  const lane = new WriterLane(store, rules, {
+  const lane = laneOn(store, {
     committed: (plan) => committed.push(plan),
     failed: (_error, failure) => failures.push(failure),
   });
@@ -111,10 +121,10 @@ describe('WriterLane', () => {
 
   it('starts a new batch when its own was taken, and keeps the order', async () => {
     const store = new ScriptedStore();
-    const lane = new WriterLane(store, rules, { committed: () => undefined, failed: () => undefined });
+    const lane = laneOn(store);
     const running = lane.run();
     lane.take(message('first'));
-    await new Promise(setImmediate);
+    await new Promise((resolve) => setTimeout(resolve, 20));
     const [batchId] = [...store.landed].flatMap((plan) => plan.changes.map((change) => change.batch.batchId));
     store['script'].push({ error: new BatchTakenError([batchId!]), persisted: false });
     lane.take(message('second'));
@@ -127,7 +137,7 @@ describe('WriterLane', () => {
   it('reports the problem while it lasts', async () => {
     const store = new ScriptedStore([{ error: pgError('53300'), persisted: false }]);
     const seen: (string | undefined)[] = [];
-    const lane: WriterLane = new WriterLane(store, rules, {
+    const lane: WriterLane = laneOn(store, {
       committed: () => seen.push(lane.problem),
       failed: () => seen.push(lane.problem),
     });
