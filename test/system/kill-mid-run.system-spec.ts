@@ -8,7 +8,7 @@ const RATE_PER_S = 500;
 const KILL_AFTER_MS = 2_000;
 
 describe('kill -9 of the bridge in mid-run', () => {
-  it('loses no message that the broker took', async () => {
+  it('loses no message that the broker took, and doubles none', async () => {
     const [broker, database] = await Promise.all([startTestBroker(), createTestDatabase()]);
     const env = { DATABASE_URL: database.url, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url };
     const first = await startApp('ingest-bridge', env);
@@ -42,6 +42,8 @@ describe('kill -9 of the bridge in mid-run', () => {
       new Set((await sql.query<{ payload: Buffer }>('SELECT payload FROM messages')).rows.map((row) => row.payload.toString()));
     await until(async () => (await stored()).size >= MESSAGES, { timeoutMs: 20_000, intervalMs: 200 });
     const rows = await stored();
+    const { rows: total } = await sql.query<{ count: string }>('SELECT count(*) FROM messages');
+    expect(Number(total[0]!.count)).toBe(MESSAGES);
     expect(published.filter((payload) => !rows.has(payload))).toEqual([]);
     await device.endAsync();
     expect(await second.stop()).toBe(0);

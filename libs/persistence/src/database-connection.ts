@@ -3,8 +3,6 @@ import type { DataSource } from 'typeorm';
 import { assertSchema, SchemaError } from './schema.js';
 import { assertDurability, assertSuitable, DurabilityError, UnsuitableServerError } from './durability.js';
 
-/** What no retry mends. */
-const FINAL = [SchemaError, DurabilityError, UnsuitableServerError];
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -46,7 +44,7 @@ export class DatabaseConnection {
         this.problem = undefined;
         return result;
       } catch (error) {
-        if (FINAL.some((final) => error instanceof final)) throw error;
+        if (isFinal(error)) throw error;
         const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 16)) * (0.5 + Math.random() / 2);
         this.problem = (error as Error).message || (error as { code?: string }).code || 'unknown error';
         this.options.onRetry?.(error as Error, Math.round(delayMs));
@@ -59,4 +57,15 @@ export class DatabaseConnection {
     this.stopping.abort();
     if (this.dataSource.isInitialized) await this.dataSource.destroy();
   }
+}
+
+/** What no retry mends; SQLSTATE class 42 is a statement that the server does not understand or allow. */
+function isFinal(error: unknown): boolean {
+  const { code } = error as { code?: string };
+  return (
+    error instanceof SchemaError ||
+    error instanceof DurabilityError ||
+    error instanceof UnsuitableServerError ||
+    (code?.length === 5 && code.startsWith('42'))
+  );
 }

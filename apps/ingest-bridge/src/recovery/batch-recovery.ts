@@ -84,8 +84,8 @@ async function recoverOne(client: PoolClient, which: string, values: unknown[]):
   const root = IncrementalTree.of(leafHashes, nativeSha256).root();
   const isWhole = leafHashes.length === batch.message_count && batch.open_root.equals(root);
   await client.query(
-    `UPDATE batches SET status = $2, close_reason = 'recovery', sealed_at = now(), leaf_hashes = $3,
-       batch_hash = CASE WHEN $2 = 'complete' THEN encode(open_root, 'hex') ELSE batch_hash END
+    `UPDATE batches SET status = $2::text, close_reason = 'recovery', sealed_at = now(), leaf_hashes = $3,
+       batch_hash = CASE WHEN $2::text = 'complete' THEN encode(open_root, 'hex') ELSE batch_hash END
      WHERE batch_id = $1`,
     [batch.batch_id, isWhole ? 'complete' : 'failed', isWhole ? Buffer.concat(leafHashes) : null],
   );
