@@ -138,10 +138,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   override registerErrorListener(client: MqttClient): void {
     client.on('error', (error: Error & { code?: unknown }) => {
       this.problem = error.message || String(error.code);
-      this.logger.warn(`broker: ${this.problem}`);
       if (this.deferred.settings.protocolVersion === 'auto' && client.options.protocolVersion === 5 && refusesVersion(error)) {
         this.logger.log('the broker does not speak MQTT 5; trying 3.1.1');
         Object.assign(client.options, protocolOptions(4, this.deferred.maxUnacknowledged));
+      } else {
+        this.logger.warn(`broker: ${this.problem}`);
       }
     });
   }
