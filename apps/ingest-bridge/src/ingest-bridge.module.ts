@@ -1,7 +1,10 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
-import { DeferredAckMqttServer, type FilterMemory } from '@tallystick/mqtt';
-import { databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
+import { DeferredAckMqttServer, type FilterMemory, type Route } from '@tallystick/mqtt';
+import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
+import { DROPPED_TOPIC } from './broker/broker-advice.js';
+import { BROKER_ROUTE, BrokerController } from './broker/broker.controller.js';
+import { BrokerWatch } from './broker/broker-watch.js';
 import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
@@ -26,7 +29,7 @@ export class IngestBridgeModule implements OnApplicationShutdown {
     return {
       module: IngestBridgeModule,
       imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK, BROKER_CHECK, WRITER_CHECK] })],
-      controllers: [IntakeController],
+      controllers: [IntakeController, BrokerController],
       providers: [
         { provide: IngestBridgeConfig, useValue: config },
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
@@ -39,15 +42,12 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         Redeliveries,
         BatchRecovery,
         IngestMetrics,
+        BrokerWatch,
         TelemetryRepository,
         PartitionKeeper,
         Writer,
         { provide: DATABASE_CHECK, useFactory: databaseCheck, inject: [DatabaseConnection] },
-        {
-          provide: BROKER_CHECK,
-          useFactory: (server: DeferredAckMqttServer) => problemCheck('broker', server),
-          inject: [DeferredAckMqttServer],
-        },
+        { provide: BROKER_CHECK, useFactory: brokerCheck, inject: [DeferredAckMqttServer, BrokerWatch] },
         { provide: WRITER_CHECK, useFactory: (writer: Writer) => problemCheck('writer', writer), inject: [Writer] },
       ],
     };
@@ -68,8 +68,18 @@ function databaseConnection({ database }: Readonly<IngestBridgeConfig>): Databas
 }
 
 function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
-  const routes = [{ name: TELEMETRY_ROUTE, filters, qos: 1 as const }];
+  const routes: Route[] = [
+    { name: TELEMETRY_ROUTE, filters, qos: 1 },
+    { name: BROKER_ROUTE, filters: [DROPPED_TOPIC], qos: 0, optional: true },
+  ];
   return new DeferredAckMqttServer({ settings: mqtt, routes, maxUnacknowledged, maxHeldBytes: MAX_HELD_BYTES, filterMemory });
+}
+
+/** Ready while subscribed; says what the broker's operator should change. */
+function brokerCheck(server: DeferredAckMqttServer, watch: BrokerWatch): ReadinessCheck {
+  const check = (): CheckResult =>
+    server.problem === undefined ? { ready: true, detail: { advice: watch.advice } } : { ready: false, reason: server.problem };
+  return { name: 'broker', check };
 }
 
 /** Ready while there is no problem to name. */

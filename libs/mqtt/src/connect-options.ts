@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { MqttSettings } from '@tallystick/config';
 import type { IClientOptions } from 'mqtt';
 
-const SESSION_EXPIRY_S = 7 * 24 * 3600;
+/** How long the broker keeps the session, and with it the unacknowledged messages, while the process is away. */
+export const SESSION_EXPIRY_S = 7 * 24 * 3600;
 const FIRST_RECONNECT_MS = 1_000;
 const LONGEST_RECONNECT_MS = 60_000;
 

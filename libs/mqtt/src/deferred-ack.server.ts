@@ -11,6 +11,17 @@ export interface Route {
   name: string;
   filters: readonly string[];
   qos: 0 | 1;
+  /** Go on without it when the broker refuses the subscription. */
+  optional?: boolean;
+}
+
+/** What the broker says of itself in CONNACK (MQTT 5 section 3.2.2.3); of 3.1.1 only the version is known. */
+export interface BrokerOffer {
+  protocolVersion: 4 | 5;
+  maximumQoS?: number | undefined;
+  maximumPacketSize?: number | undefined;
+  sharedSubscriptionAvailable?: boolean | undefined;
+  sessionExpiryInterval?: number | undefined;
 }
 
 export interface ReceivedPacket {
@@ -88,6 +99,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   private connections = 0;
   /** Told when the broker resumes the session: it sends again what connections before this one left unacknowledged. */
   onResumed: (connection: number) => void = () => undefined;
+  /** Told at every connection. */
+  onOffer: (offer: BrokerOffer) => void = () => undefined;
   /** Told when the process must not go on. */
   onFatal: (error: Error) => void = (error) => void this.logger.error(error);
   /** Why no messages can arrive; undefined while subscribed. */
@@ -129,10 +142,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   override registerErrorListener(client: MqttClient): void {
     client.on('error', (error: Error & { code?: unknown }) => {
       this.problem = error.message || String(error.code);
-      this.logger.warn(`broker: ${this.problem}`);
       if (this.deferred.settings.protocolVersion === 'auto' && client.options.protocolVersion === 5 && refusesVersion(error)) {
         this.logger.log('the broker does not speak MQTT 5; trying 3.1.1');
         Object.assign(client.options, protocolOptions(4, this.deferred.maxUnacknowledged));
+      } else {
+        this.logger.warn(`broker: ${this.problem}`);
       }
     });
   }
@@ -227,8 +241,10 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.handingOver = false;
   }
 
-  private routeOf(topic: string): Route | undefined {
-    return this.deferred.routes.find((route) => route.filters.some((filter) => topicMatches(filter, topic)));
+  /** What fits no other route is the first one's, also what an earlier process had subscribed to: somebody must answer for it. */
+  private routeOf(topic: string): Route {
+    const [first, ...others] = this.deferred.routes;
+    return others.find((route) => route.filters.some((filter) => topicMatches(filter, topic))) ?? first!;
   }
 
   private onPacket(packet: Packet): void {
@@ -239,6 +255,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
 
   private onConnect(client: MqttClient, connack: IConnackPacket): void {
     this.failures = 0;
+    this.onOffer({ ...connack.properties, protocolVersion: client.options.protocolVersion === 5 ? 5 : 4 });
     // A resumed session still has the subscriptions that this process made; subscribing again would replay retained messages.
     if (connack.sessionPresent && this.subscribed) return void (this.problem = undefined);
     this.problem = 'not subscribed yet';
@@ -264,7 +281,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.problem = undefined;
   }
 
-  private async subscribeTo(client: MqttClient, { filters, qos }: Route): Promise<void> {
+  private async subscribeTo(client: MqttClient, { filters, qos, optional }: Route): Promise<void> {
+    if (optional) {
+      await client.subscribeAsync([...filters], { qos }).catch((error: Error) => void this.logger.warn(error.message));
+      return;
+    }
     // Retain handling 1: retained messages only with a subscription that is new to the broker (MQTT 5 section 3.8.3.1).
     const grants: ISubscriptionGrant[] = await client.subscribeAsync([...filters], { qos, rh: 1 });
     const refused = grants.find((grant) => grant.qos >= 128);

@@ -1,6 +1,8 @@
 export type { Receipt } from './acknowledgement-window.js';
 export { AcknowledgementWindow } from './acknowledgement-window.js';
+export { SESSION_EXPIRY_S } from './connect-options.js';
 export {
+  type BrokerOffer,
   DeferredAckMqttServer,
   type DeferredAckOptions,
   type FilterMemory,

@@ -21,6 +21,7 @@ export function topicFilterProblem(filter: string): string | undefined {
 
 /** Whether a topic matches a valid filter. Wildcards in the first level do not match `$…` topics (MQTT 5 section 4.7.2). */
 export function topicMatches(filter: string, topic: string): boolean {
+  if (!filter.startsWith(SHARED) && !/[+#]/.test(filter)) return filter === topic;
   const levels = (filter.startsWith(SHARED) ? filter.split('/').slice(2).join('/') : filter).split('/');
   const topicLevels = topic.split('/');
   if (topic.startsWith('$') && (levels[0] === '+' || levels[0] === '#')) return false;
