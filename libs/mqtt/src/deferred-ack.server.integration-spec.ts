@@ -18,7 +18,10 @@ class Receiver {
   /** Set to store nothing and acknowledge at once. */
   acknowledgesAtOnce = false;
 
-  constructor(url: string, { settings, ...options }: { settings?: Partial<DeferredAckOptions['settings']> } & Partial<DeferredAckOptions>) {
+  constructor(
+    url: string,
+    { settings, ...options }: { settings?: Partial<DeferredAckOptions['settings']> } & Partial<Omit<DeferredAckOptions, 'settings'>>,
+  ) {
     let remembered: string[] = [];
     this.server = new DeferredAckMqttServer({
       settings: { url, clientId: 'receiver', protocolVersion: '5', keepaliveS: 60, ...settings },
@@ -350,6 +353,39 @@ describe('DeferredAckMqttServer', () => {
     await until(() => attempts['auto']?.[1] && attempts['5']?.[1]);
     expect(attempts['auto']!.slice(0, 2)).toEqual([5, 4]);
     expect(attempts['5']!.slice(0, 2)).toEqual([5, 5]);
+  });
+
+  it('gives up its session to the client that took it over, and does not connect again', async () => {
+    const connects: string[] = [];
+    // Mosquitto 2.0 closes the connection without the DISCONNECT that MQTT 5 section 3.1.4 asks for.
+    const url = await scriptedBroker((packet, socket) => {
+      if (packet.cmd === 'connect') {
+        connects.push(packet.clientId);
+        const connack = mqttPacket.generate({ cmd: 'connack', reasonCode: 0, sessionPresent: true }, { protocolVersion: 5 });
+        socket.end(Buffer.concat([connack, mqttPacket.generate({ cmd: 'disconnect', reasonCode: 0x8e }, { protocolVersion: 5 })]));
+      }
+    });
+    const receiver = new Receiver(url, {});
+    const fatal: Error[] = [];
+    receiver.server.onFatal = (error) => fatal.push(error);
+    void receiver.server.listen(() => undefined);
+    await until(() => fatal.length === 1);
+    expect(fatal[0]).toMatchObject({ code: 'SESSION_TAKEN_OVER', exitCode: 76 });
+    await sleep(1_500);
+    expect(connects).toEqual(['receiver']);
+  });
+
+  it('names the filter that the broker refuses', async () => {
+    const url = await scriptedBroker((packet, socket) => {
+      const send = (answer: Packet) => socket.write(mqttPacket.generate(answer, { protocolVersion: 5 }));
+      if (packet.cmd === 'connect') send({ cmd: 'connack', reasonCode: 0, sessionPresent: false });
+      if (packet.cmd === 'subscribe') send({ cmd: 'suback', messageId: packet.messageId!, granted: [1, 0x87] });
+    });
+    const receiver = new Receiver(url, { routes: [{ name: 'telemetry', filters: ['t/#', 'forbidden/#'], qos: 1 }] });
+    void receiver.server.listen(() => undefined);
+    onCleanUp(async () => void (await receiver.server.close()));
+    await until(() => receiver.server.problem?.includes('refused'));
+    expect(receiver.server.problem).toBe('not subscribed: the broker refused forbidden/# (Subscribe error: Not authorized)');
   });
 
   it('waits longer after each failure, and as at first after a success', async () => {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
-import { connect, type IConnackPacket, type IPublishPacket, type ISubscriptionGrant, type MqttClient, type Packet } from 'mqtt';
+import { connect, type ErrorWithSubackPacket, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { topicMatches } from './topic-filter.js';
@@ -287,9 +287,15 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       return;
     }
     // Retain handling 1: retained messages only with a subscription that is new to the broker (MQTT 5 section 3.8.3.1).
-    const grants: ISubscriptionGrant[] = await client.subscribeAsync([...filters], { qos, rh: 1 });
-    const refused = grants.find((grant) => grant.qos >= 128);
-    if (refused) throw new Error(`the broker refused ${refused.topic} (reason ${refused.qos})`);
+    try {
+      await client.subscribeAsync([...filters], { qos, rh: 1 });
+    } catch (error) {
+      // A reason code from 0x80 up refuses the filter at its place (MQTT 5 section 3.9.3). mqtt.js' message does not name it.
+      const granted = ((error as Partial<ErrorWithSubackPacket>).packet?.granted ?? []) as number[];
+      const refused = filters.filter((_, index) => (granted[index] ?? 0) >= 0x80);
+      if (refused.length === 0) throw error;
+      throw new Error(`the broker refused ${refused.join(', ')} (${(error as Error).message})`, { cause: error });
+    }
   }
 
   private onClose(client: MqttClient): void {

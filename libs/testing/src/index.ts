@@ -1,3 +1,4 @@
+export { type Certificate, TestAuthority } from './certificates.js';
 export { onCleanUp, stopAll } from './clean-up.js';
 export { type InstalledPostgres, installedPostgres } from './installed-postgres.js';
 export { type AppName, type LogLine, RunningApp, startApp, type StartAppOptions } from './running-app.js';

@@ -39,6 +39,11 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     this.begin = `BEGIN; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
   }
 
+  /** Throws, with the code that means `replaced`, when another process has taken our place. */
+  async assertEpoch(): Promise<void> {
+    await inTransaction(this.connection.dataSource, () => Promise.resolve(), this.begin);
+  }
+
   /**
    * The one transaction. Either all of the plan is stored or nothing is; throws BatchTakenError when a batch is no longer ours,
    * else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
