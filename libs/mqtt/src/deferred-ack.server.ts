@@ -90,6 +90,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   /** The unanswered callback of one packet: while it is kept, mqtt.js reads nothing more. */
   private resumeReading: (() => void) | undefined;
   private stopped = false;
+  private closing = false;
   private failures = 0;
   private subscribed = false;
   private connections = 0;
@@ -165,14 +166,17 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   /** Sends DISCONNECT behind the last acknowledgement; the broker keeps the session. */
   // eslint-disable-next-line @typescript-eslint/no-misused-promises -- declared void, but Nest awaits it
   override async close(): Promise<void> {
-    this.stopped = true;
+    this.stopped = this.closing = true;
+    // The end of the connection comes behind what the broker has sent: it must be read (and dropped), or we wait for ever.
+    this.letReadingGoOn();
     await (this.mqttClient as MqttClient | undefined)?.endAsync();
   }
 
   private receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
-    // Left over from a connection that is gone: the broker sends it again.
-    if (!client.connected) return done(DEFERRED);
-    if (this.stopped) return; // mqtt.js reads on only after `done`
+    // Left over from a connection that is gone, or from before our DISCONNECT: the broker sends it again.
+    if (!client.connected || this.closing) return done(DEFERRED);
+    // mqtt.js reads on only after `done`.
+    if (this.stopped) return void (this.resumeReading = () => done(DEFERRED));
     this.arrived.push({
       topic: packet.topic,
       payload: packet.payload as Buffer,
