@@ -1,4 +1,5 @@
 // Persistent sessions at the broker and what is published into them.
+import { clearTimeout } from 'node:timers';
 import { connectAsync } from 'mqtt';
 
 const DAY_S = 24 * 3600;

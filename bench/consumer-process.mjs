@@ -1,8 +1,10 @@
 // A contestant in a process of its own.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { clearTimeout } from 'node:timers';
 
-const LAST_LINES = 15;
+const LAST_LINES = 5;
+const LAST_CHARACTERS = 400;
 const STOP_LIMIT_MS = 20_000;
 const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -37,7 +39,9 @@ export class ConsumerProcess {
 
   /** Throws with the end of its output when it has ended although nobody asked it to. */
   assertRunning() {
-    if (this.exit) throw new Error(`${this.script} ended (${this.exit.signal ?? `code ${this.exit.code}`}): ${this.lastLines.join(' | ')}`);
+    if (!this.exit) return;
+    const how = this.exit.signal ?? `code ${this.exit.code}`;
+    throw new Error(`${this.script} ended (${how}): ${this.lastLines.join(' | ').slice(-LAST_CHARACTERS)}`);
   }
 
   /** The next message it sends; throws when it ends or the time is up. */

@@ -1,6 +1,7 @@
 // CPU time and memory of processes, read from /proc (Linux). Elsewhere nothing is measured, and the report says so.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { clearInterval, setInterval } from 'node:timers';
 
 const IS_LINUX = existsSync('/proc/self/stat');
 const TICKS_PER_S = IS_LINUX ? Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) : 100;

@@ -42,11 +42,11 @@ export async function killRun(servers, contestant, { messages, devices }) {
 async function killInMidRun(consumer, sql, count) {
   for (const giveUpAt = Date.now() + KILL_LIMIT_MS; Date.now() < giveUpAt; await sleep(5)) {
     consumer.assertRunning();
-    if ((await countRows(sql)) < count / 4) continue;
+    if ((await countRows(sql)) < count / 10) continue;
     await consumer.kill();
     const stored = await countRows(sql);
     if (stored === count) throw new Error('it had stored everything before it was killed: take more --messages');
     return stored;
   }
-  throw new Error(`a quarter of the messages was not stored within ${KILL_LIMIT_MS / 1000} s`);
+  throw new Error(`a tenth of the messages was not stored within ${KILL_LIMIT_MS / 1000} s`);
 }

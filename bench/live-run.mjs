@@ -1,5 +1,6 @@
 // From receipt to commit, while messages come at a steady rate.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { performance } from 'node:perf_hooks';
 import { dropSession, makeSession, Publisher } from './broker-sessions.mjs';
 import { ConsumerProcess } from './consumer-process.mjs';
 import { sessionsOf } from './contestants.mjs';

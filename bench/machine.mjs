@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { findMosquitto } from '../dist/libs/embedded/src/index.js';
 import { median } from './report.mjs';
 import { withClient } from './servers.mjs';

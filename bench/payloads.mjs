@@ -60,7 +60,14 @@ function payloadAt(index, deviceId) {
     l1: phase(1),
     l2: phase(2),
     l3: phase(3),
-    metadata: { firmware_version: '2.1.0', signal_strength: -reading(6, 65, 30, 0), model: 'EM-340', line: 'press-shop-2' },
+    metadata: {
+      firmware_version: '2.1.0',
+      signal_strength: -reading(6, 65, 30, 0),
+      model: 'EM-340',
+      line: 'press-shop-2',
+      shift: 'early',
+      order: 'A-20417',
+    },
   });
 }
 
