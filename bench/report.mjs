@@ -1,5 +1,5 @@
 // Medians and tables.
-const MIB = 2 ** 20;
+const MB = 1e6;
 
 export function median(/** @type {number[]} */ values) {
   const sorted = values.toSorted((a, b) => a - b);
@@ -25,8 +25,11 @@ export function table(/** @type {string[]} */ head, /** @type {string[][]} */ ro
 
 export const whole = (value) => (value === undefined ? '-' : Math.round(value).toLocaleString('en-US'));
 export const decimal = (value, digits = 2) => (value === undefined ? '-' : value.toFixed(digits));
-export const mib = (bytes) => (bytes === undefined ? '-' : whole(bytes / MIB));
-export const withSpread = (value) => (value ? `${whole(value.median)} (${whole(value.min)}–${whole(value.max)})` : '-');
+export const megabytes = (bytes) => (bytes === undefined ? '-' : whole(bytes / MB));
+export function withSpread(value) {
+  if (!value) return '-';
+  return value.min === value.max ? whole(value.median) : `${whole(value.median)} (${whole(value.min)}–${whole(value.max)})`;
+}
 
 export function machineLines({ date, cpu, cores, memoryGiB, loadBefore, syncMs, versions }) {
   const { node, postgresql, mosquitto, mqtt } = versions;
@@ -38,7 +41,7 @@ export function machineLines({ date, cpu, cores, memoryGiB, loadBefore, syncMs, 
 
 export function throughputTable(results) {
   const head = ['contestant', 'JSON index', 'messages/s (min–max)', 'of COPY', '× lossless', 'B/row', 'WAL B/row'];
-  head.push('CPU µs consumer', 'postgres', 'broker', 'peak RSS MiB', 'lost/doubled', 'after kill -9');
+  head.push('CPU µs consumer', 'postgres', 'broker', 'peak RSS MB', 'lost/doubled', 'after kill -9');
   const rows = results.map(({ label, jsonIndex, failure, summary, ofCopy, timesLossless, kill }) => {
     const measured = summary
       ? [
@@ -48,7 +51,7 @@ export function throughputTable(results) {
           whole(summary.bytesPerRow.median),
           whole(summary.walBytesPerRow.median),
           ...['consumer', 'postgres', 'broker'].map((group) => decimal(summary.cpuMicros?.[group].median, 1)),
-          mib(summary.peakRssBytes?.median),
+          megabytes(summary.peakRssBytes?.median),
           '0/0', // a run with any is a failure
         ]
       : [failure === undefined ? '-' : 'failed', ...Array(9).fill('-')];
@@ -67,7 +70,7 @@ function killCell(kill) {
 }
 
 export function liveTable(live) {
-  const head = ['contestant', 'JSON index', 'wanted/s', 'published/s', 'p50 ms', 'p99 ms', 'max ms', 'RSS MiB', 'peak RSS MiB'];
+  const head = ['contestant', 'JSON index', 'wanted/s', 'published/s', 'p50 ms', 'p99 ms', 'max ms', 'RSS MB', 'peak RSS MB'];
   const rows = live.flatMap(({ label, jsonIndex, failure, phases }) =>
     failure === undefined
       ? phases.map((phase) => [
@@ -76,8 +79,8 @@ export function liveTable(live) {
           whole(phase.ratePerS),
           whole(phase.publishedPerS),
           ...[phase.p50Ms, phase.p99Ms, phase.maxMs].map((ms) => decimal(ms, 1)),
-          mib(phase.rssBytes),
-          mib(phase.peakRssBytes),
+          megabytes(phase.rssBytes),
+          megabytes(phase.peakRssBytes),
         ])
       : [[label, jsonIndex, 'failed', ...Array(6).fill('-')]],
   );

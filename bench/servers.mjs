@@ -7,6 +7,8 @@ import { startEmbeddedPostgres, startMosquitto } from '../dist/libs/embedded/src
 import { createDataSource, migrate } from '../dist/libs/persistence/src/index.js';
 
 const TEMPLATE = 'bench_template';
+/** Every step has a limit of its own; this is for what nobody thought of. */
+const LONGEST_MS = 3 * 3_600_000;
 const DAY_MS = 24 * 3600 * 1000;
 
 /** @typedef {Awaited<ReturnType<typeof startServers>>} Servers */
@@ -15,9 +17,20 @@ const DAY_MS = 24 * 3600 * 1000;
 export async function startServers({ withDatabase = true, within = tmpdir() } = {}) {
   const dir = mkdtempSync(join(within, 'tallystick-bench-'));
   // However we end: the servers end with this process (libs/embedded), their files here.
-  const removeFiles = () => rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  const removeFiles = () => {
+    try {
+      rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+    } catch (error) {
+      console.error(`${dir} could not be removed: ${error.message}`);
+    }
+  };
   process.once('exit', removeFiles);
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
+  const overdue = () => {
+    console.error(`not done within ${LONGEST_MS / 3_600_000} hours: ended`);
+    process.exit(1);
+  };
+  setTimeout(overdue, LONGEST_MS).unref();
   const postgres = withDatabase ? await startPostgres(join(dir, 'postgres')) : undefined;
   // What the product asks of a broker; the rest (persistence, set_tcp_nodelay) is in the generated configuration.
   const configLines = ['max_queued_messages 1000000', 'max_inflight_messages 1000'];
