@@ -21,27 +21,30 @@ const USAGE = `npm run bench:ingest -- [options]
   --json FILE        everything that was measured
   --dir FOLDER       where the data goes: the disk that is measured (default: the folder for temporary files)`;
 
-const { values: options } = parseArgs({
-  options: {
-    messages: { type: 'string', default: '100000' },
-    repeat: { type: 'string', default: '3' },
-    devices: { type: 'string', default: '1000' },
-    only: { type: 'string' },
-    kill: { type: 'boolean', default: false },
-    live: { type: 'boolean', default: false },
-    'live-seconds': { type: 'string', default: '10' },
-    json: { type: 'string' },
-    dir: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
+const options = orUsage(
+  () =>
+    parseArgs({
+      options: {
+        messages: { type: 'string', default: '100000' },
+        repeat: { type: 'string', default: '3' },
+        devices: { type: 'string', default: '1000' },
+        only: { type: 'string' },
+        kill: { type: 'boolean', default: false },
+        live: { type: 'boolean', default: false },
+        'live-seconds': { type: 'string', default: '10' },
+        json: { type: 'string' },
+        dir: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values,
+);
 if (options.help) {
   console.log(USAGE);
   process.exit(0);
 }
 const size = { messages: wholeNumber('messages'), devices: wholeNumber('devices'), repeat: wholeNumber('repeat') };
 const liveSeconds = wholeNumber('live-seconds');
-const contestants = selected(options.only);
+const contestants = orUsage(() => selected(options.only));
 const progress = (line) => console.error(`${new Date().toISOString().slice(11, 19)} ${line}`);
 
 progress('starting PostgreSQL and Mosquitto');
@@ -124,8 +127,18 @@ function ratiosOf({ summary, jsonIndex }, results) {
 }
 
 function wholeNumber(name) {
-  const value = Number(options[name]);
-  if (Number.isInteger(value) && value > 0) return value;
-  console.error(`--${name} must be a whole number above 0\n\n${USAGE}`);
-  process.exit(64);
+  return orUsage(() => {
+    const value = Number(options[name]);
+    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number above 0`);
+    return value;
+  });
+}
+
+function orUsage(read) {
+  try {
+    return read();
+  } catch (error) {
+    console.error(`${error.message}\n\n${USAGE}`);
+    process.exit(64);
+  }
 }

@@ -1,5 +1,5 @@
 // mqtt + pg, lossless: the insert is awaited in handleMessage, so MQTT.js acknowledges a message only when it is stored. It reads
-// nothing meanwhile: one message at a time. After a crash the last message comes again and is stored twice.
+// nothing meanwhile: one message at a time. After a crash, what the broker had no acknowledgement of comes again and is stored twice.
 import { connect } from 'mqtt';
 import pg from 'pg';
 import { INSERT_MESSAGE, RowMaker, settings, valuesOf } from './rows.mjs';
