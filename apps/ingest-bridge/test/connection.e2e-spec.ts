@@ -176,9 +176,9 @@ describe('TLS', () => {
       launch(strict, { MQTT_CA_FILE: right.caFile }),
       launch(strict, withCertificate(ofAnother)),
     ]);
-    await brokerProblem(refused[0]!, /certificate/);
-    await brokerProblem(refused[1]!, /certificate|alert|closed|lost|reset/i);
-    await brokerProblem(refused[2]!, /certificate|alert|closed|lost|reset/i);
+    await brokerProblem(refused[0], /certificate/);
+    await brokerProblem(refused[1], /certificate|alert|closed|lost|reset/i);
+    await brokerProblem(refused[2], /certificate|alert|closed|lost|reset/i);
     for (const app of refused) expect(await isReady(app)).toBe(false);
     for (const app of refused) expect(await app.stop()).toBe(0);
   });
