@@ -4,6 +4,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
+import { knownHost } from './http/known-host.js';
 import { requestId } from './http/request-id.js';
 import { DOCS_PATH, serveOpenApi } from './openapi.js';
 
@@ -29,6 +30,7 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
   app.set('query parser', 'simple');
   app.use(requestId);
+  app.use(knownHost(config.http.host, config.allowedHosts));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     response.set('Cache-Control', 'no-store');
     next();

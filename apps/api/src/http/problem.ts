@@ -9,6 +9,7 @@ export const PROBLEMS = {
   DEVICE_NOT_FOUND: { status: 404, title: 'There is no such device' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this address' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'This address does not take this method' },
+  UNKNOWN_HOST: { status: 421, title: 'This API does not go by that name' },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body has a type that is not taken' },
   REQUEST_REFUSED: { status: 400, title: 'The request is not taken' },
