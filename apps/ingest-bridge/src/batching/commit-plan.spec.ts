@@ -1,31 +1,11 @@
 import fc from 'fast-check';
 import { rootOf } from '@tallystick/hashing';
-import { nativeSha256, type TelemetryMessage, telemetryMessage } from '../intake/telemetry-message.js';
+import { nativeSha256, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { message } from '../../test/messages.js';
 import { type BatchingRules, type CommitPlan, planCommit, sealingIsDue } from './commit-plan.js';
 import type { OpenBatch } from './open-batch.js';
 
 const rules: BatchingRules = { batchSize: 5, batchBytes: 1000, batchTimeoutMs: 10_000, mostOpenBatches: 3 };
-
-function message(tenantId: string, deviceId = 'd', payload = '{}', receivedAtMs = 1_795_300_000_000): TelemetryMessage {
-  const packet = {
-    topic: `veep/${tenantId}/s/${deviceId}/data`,
-    payload: Buffer.from(payload),
-    qos: 1,
-    retained: false,
-
-    receivedAtMs,
-    receipt: undefined,
-  };
-  return telemetryMessage(packet, {
-    tenantId,
-    siteId: 's',
-    deviceId,
-    rawData: payload,
-    rawDataError: null,
-    deviceTimestampMs: null,
-    firmwareVersion: null,
-  });
-}
 
 /** A lane without a database: every plan is committed. */
 class Ledger {
@@ -77,7 +57,7 @@ describe('planCommit', () => {
   });
 
   it('seals by bytes, by age without a new message, and at shutdown', () => {
-    expect(new Ledger().commit([message('a', 'd', `"${'x'.repeat(1000)}"`)]).changes).toMatchObject([{ closeReason: 'bytes' }]);
+    expect(new Ledger().commit([message('a', `"${'x'.repeat(1000)}"`)]).changes).toMatchObject([{ closeReason: 'bytes' }]);
     const ledger = new Ledger();
     ledger.commit(many(1), 0);
     expect(sealingIsDue(ledger.open, rules, 9_999)).toBe(false);
@@ -111,13 +91,17 @@ describe('planCommit', () => {
   });
 
   it('survives a clock that jumps back: start and end are extremes', () => {
-    const plan = new Ledger().commit([message('a', 'd', '{}', 5000), message('a', 'd', '{}', 1000)]);
+    const plan = new Ledger().commit([message('a', '{}', { receivedAtMs: 5000 }), message('a', '{}', { receivedAtMs: 1000 })]);
     expect(plan.changes[0]!.batch).toMatchObject({ startMs: 1000, endMs: 5000 });
   });
 
   it('sums up devices in key order: the last site and firmware, the latest time', () => {
-    const later = { ...message('a', 'x', '{}', 9000), siteId: 'moved', firmwareVersion: '2' };
-    const plan = new Ledger().commit([message('b', 'a'), { ...message('a', 'x', '{}', 9500), firmwareVersion: '1' }, later]);
+    const later = { ...message('a', '{}', { receivedAtMs: 9000 }, 'x'), siteId: 'moved', firmwareVersion: '2' };
+    const plan = new Ledger().commit([
+      message('b', '{}', {}, 'a'),
+      { ...message('a', '{}', { receivedAtMs: 9500 }, 'x'), firmwareVersion: '1' },
+      later,
+    ]);
     expect(plan.devices).toEqual([
       { tenantId: 'a', deviceId: 'x', siteId: 'moved', messages: 2, lastSeenMs: 9500, firmwareVersion: '2' },
       { tenantId: 'b', deviceId: 'a', siteId: 's', messages: 1, lastSeenMs: 1_795_300_000_000, firmwareVersion: null },

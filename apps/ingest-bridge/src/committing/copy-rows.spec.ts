@@ -1,26 +1,10 @@
-import { telemetryMessage } from '../intake/telemetry-message.js';
+import { message } from '../../test/messages.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 
 function rowOf(payload: string, topic = 'veep/t/s/d/data'): string[] {
-  const packet = {
-    topic,
-    payload: Buffer.from(payload),
-    qos: 1,
-    retained: true,
-
-    receivedAtMs: 1_795_300_000_004,
-    receipt: undefined,
-  };
-  const message = telemetryMessage(packet, {
-    tenantId: 't',
-    siteId: 's',
-    deviceId: 'd',
-    rawData: payload,
-    rawDataError: null,
-    deviceTimestampMs: 0,
-    firmwareVersion: null,
-  });
-  const line = copyRow({ message, batchId: 'b', leafIndex: 3 });
+  const delivery = { topic, retained: true, receivedAtMs: 1_795_300_000_004 };
+  const accepted = { ...message('t', payload, delivery), deviceTimestampMs: 0 };
+  const line = copyRow({ message: accepted, batchId: 'b', leafIndex: 3 });
   expect(line.endsWith('\n')).toBe(true);
   expect(line.indexOf('\n')).toBe(line.length - 1);
   return line.slice(0, -1).split('\t');

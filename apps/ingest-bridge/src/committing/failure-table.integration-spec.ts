@@ -2,10 +2,11 @@ import { AcknowledgementWindow, RedeliveryLedger } from '@tallystick/mqtt';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { createTestDatabase, until } from '@tallystick/testing';
 import pg from 'pg';
+import { message, packet } from '../../test/messages.js';
 import type { CommitPlan } from '../batching/commit-plan.js';
 import { DeviceAllowance } from '../devices/device-allowance.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
-import { rejection, telemetryMessage } from '../intake/telemetry-message.js';
+import { rejection } from '../intake/telemetry-message.js';
 import { Admission } from './admission.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
 import { TelemetryRepository } from './telemetry.repository.js';
@@ -80,28 +81,10 @@ describe('a connection that breaks at a step of the transaction', () => {
       { committed: acknowledge, repeated: () => undefined, failed: () => undefined },
       SYSTEM_CLOCK,
     );
-    const packet = (tenantId: string, payload: string) => ({
-      topic: `veep/${tenantId}/s/d/data`,
-      payload: Buffer.from(payload),
-      qos: 1,
-      retained: false,
-      receivedAtMs: Date.now(),
-      receipt: window.hold(window.size + 1),
-    });
-    const send = (tenantId: string, payload: string) => {
-      const content = {
-        tenantId,
-        siteId: 's',
-        deviceId: 'd',
-        rawData: payload,
-        rawDataError: null,
-        deviceTimestampMs: null,
-        firmwareVersion: null,
-      };
-      writer.take(telemetryMessage(packet(tenantId, payload), content));
-    };
+    const delivery = () => ({ receivedAtMs: Date.now(), receipt: window.hold(window.size + 1) });
+    const send = (tenantId: string, payload: string) => writer.take(message(tenantId, payload, delivery()));
     const refuse = (tenantId: string, payload: string) =>
-      writer.quarantine(rejection(packet(tenantId, payload), { reason: 'not_json', detail: 'x', tenantId }));
+      writer.quarantine(rejection(packet(tenantId, payload, delivery()), { reason: 'not_json', detail: 'x', tenantId }));
     const allAcknowledged = () => until(() => (window.takeSettled(), window.size === 0));
     return { writer, send, refuse, allAcknowledged };
   }

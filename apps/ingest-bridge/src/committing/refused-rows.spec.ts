@@ -1,20 +1,9 @@
-import { type Rejection, telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { message as messageOf } from '../../test/messages.js';
+import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
 import { splitAfterRefusal } from './refused-rows.js';
 
+const message = (payload: string) => messageOf('t', payload);
 const refused = Object.assign(new Error('invalid input syntax for type json'), { code: '22P02' });
-
-function message(payload: string): TelemetryMessage {
-  const packet = { topic: 'veep/t/s/d/data', payload: Buffer.from(payload), qos: 1, retained: false, receivedAtMs: 0, receipt: undefined };
-  return telemetryMessage(packet, {
-    tenantId: 't',
-    siteId: 's',
-    deviceId: 'd',
-    rawData: payload,
-    rawDataError: null,
-    deviceTimestampMs: null,
-    firmwareVersion: null,
-  });
-}
 
 /** Commits through a database that refuses some payloads; how many transactions it took, and what ended where. */
 function commitAll(work: { messages: TelemetryMessage[]; rejections: Rejection[] }, isRefused: (message: TelemetryMessage) => boolean) {

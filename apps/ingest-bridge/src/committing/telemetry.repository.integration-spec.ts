@@ -1,10 +1,11 @@
 import { rootOf } from '@tallystick/hashing';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { createTestDatabase } from '@tallystick/testing';
+import { message as messageOf, packet as packetOf } from '../../test/messages.js';
 import { type CommitPlan, planCommit } from '../batching/commit-plan.js';
 import type { OpenBatch } from '../batching/open-batch.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
-import { nativeSha256, rejection, type Rejection, telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { nativeSha256, rejection, type Rejection, type TelemetryMessage } from '../intake/telemetry-message.js';
 import { BatchTakenError, commitFailure } from './commit-error.js';
 import { TelemetryRepository } from './telemetry.repository.js';
 
@@ -23,30 +24,8 @@ function plan(
   return planCommit({ open, messages, rejections, rules, nowMs: 0, newBatchId, sealAll });
 }
 
-function packet(tenantId: string, payload: string, receivedAtMs = TODAY_MS + 1000) {
-  return {
-    topic: `veep/${tenantId}/s/d/data`,
-    payload: Buffer.from(payload),
-    qos: 0,
-    retained: false,
-
-    receivedAtMs,
-    receipt: undefined,
-  };
-}
-
-function message(tenantId: string, payload = '{}', receivedAtMs?: number): TelemetryMessage {
-  const content = {
-    tenantId,
-    siteId: 's',
-    deviceId: 'd',
-    rawData: payload,
-    rawDataError: null,
-    deviceTimestampMs: null,
-    firmwareVersion: null,
-  };
-  return telemetryMessage(packet(tenantId, payload, receivedAtMs), content);
-}
+const packet = (tenantId: string, payload: string, receivedAtMs = TODAY_MS + 1000) => packetOf(tenantId, payload, { receivedAtMs });
+const message = (tenantId: string, payload?: string, receivedAtMs = TODAY_MS + 1000) => messageOf(tenantId, payload, { receivedAtMs });
 
 describe('TelemetryRepository', () => {
   let connection: DatabaseConnection;

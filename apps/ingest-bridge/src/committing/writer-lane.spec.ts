@@ -1,5 +1,5 @@
 import type { BatchingRules, CommitPlan } from '../batching/commit-plan.js';
-import { telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { message as messageOf } from '../../test/messages.js';
 import { BatchTakenError } from './commit-error.js';
 import { Admission } from './admission.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
@@ -9,26 +9,7 @@ import { DeviceAllowance } from '../devices/device-allowance.js';
 
 const rules: BatchingRules = { batchSize: 10, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
 
-function message(payload: string): TelemetryMessage {
-  const packet = {
-    topic: 'veep/t/s/d/data',
-    payload: Buffer.from(payload),
-    qos: 1,
-    retained: false,
-    receivedAtMs: Date.now(),
-    receipt: undefined,
-  };
-  return telemetryMessage(packet, {
-    tenantId: 't',
-    siteId: 's',
-    deviceId: 'd',
-    rawData: payload,
-    rawDataError: null,
-    deviceTimestampMs: null,
-    firmwareVersion: null,
-  });
-}
-
+const message = (payload: string) => messageOf('t', payload);
 const pgError = (code: string) => Object.assign(new Error(`refused with ${code}`), { code });
 
 /** A fake of the database: it keeps what was committed, and fails as the script says, before or after it kept it. */
