@@ -1,4 +1,5 @@
 import { IsBoolean, IsInt, IsNotEmpty, IsString, IsUrl, Max, Min, ValidateIf } from 'class-validator';
+import { IsTcpPort } from './is-tcp-port.js';
 import { Setting } from './setting.js';
 
 /** Where PostgreSQL is: one URL, or the parts. */
@@ -21,9 +22,7 @@ export class DatabaseSettings {
   readonly host?: string;
 
   @Setting({ env: 'DATABASE_PORT', describe: 'Port of PostgreSQL.' })
-  @IsInt()
-  @Min(1)
-  @Max(65535)
+  @IsTcpPort()
   readonly port: number = 5432;
 
   @Setting({ env: 'DATABASE_NAME', describe: 'Name of the database.' })

@@ -1,4 +1,5 @@
-import { IsIn, IsInt, IsNotEmpty, IsString, Max, Min } from 'class-validator';
+import { IsIn, IsNotEmpty, IsString } from 'class-validator';
+import { IsTcpPort } from './is-tcp-port.js';
 import { Setting } from './setting.js';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -12,9 +13,7 @@ export class HttpSettings {
   readonly host: string = '127.0.0.1';
 
   @Setting({ env: 'PORT', describe: 'Port of HTTP; 0 takes a free one.' })
-  @IsInt()
-  @Min(0)
-  @Max(65535)
+  @IsTcpPort(0)
   readonly port: number = 3000;
 
   @Setting({ env: 'LOG_LEVEL', describe: `One of ${LOG_LEVELS.join(', ')}.` })

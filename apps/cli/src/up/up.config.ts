@@ -1,5 +1,5 @@
-import { Setting } from '@tallystick/config';
-import { IsInt, IsNotEmpty, Max, Min } from 'class-validator';
+import { IsTcpPort, Setting } from '@tallystick/config';
+import { IsNotEmpty } from 'class-validator';
 
 /** Settings of `tallystick up`; those of the apps it starts are read from the same environment by the apps themselves. */
 export class UpConfig {
@@ -8,27 +8,19 @@ export class UpConfig {
   readonly dataDir: string = '.tallystick';
 
   @Setting({ env: 'EMBEDDED_POSTGRES_PORT', describe: '`npm start`: port of the embedded PostgreSQL.' })
-  @IsInt()
-  @Min(1)
-  @Max(65_535)
+  @IsTcpPort()
   readonly postgresPort: number = 54_320;
 
   @Setting({ env: 'EMBEDDED_BROKER_PORT', describe: '`npm start`: port of the embedded broker.' })
-  @IsInt()
-  @Min(1)
-  @Max(65_535)
+  @IsTcpPort()
   readonly brokerPort: number = 1883;
 
   @Setting({ env: 'API_PORT', describe: '`npm start`: port of the API (apps started by hand use PORT).' })
-  @IsInt()
-  @Min(1)
-  @Max(65_535)
+  @IsTcpPort()
   readonly apiPort: number = 3000;
 
   @Setting({ env: 'INGEST_BRIDGE_PORT', describe: '`npm start`: port of the ingest bridge’s probes and metrics.' })
-  @IsInt()
-  @Min(1)
-  @Max(65_535)
+  @IsTcpPort()
   readonly ingestBridgePort: number = 3001;
 
   /** Set: the embedded PostgreSQL is not started. Checked by the apps. */
