@@ -19,7 +19,7 @@ describe('kill -9 of the bridge in mid-run', () => {
 
     // The ledger of what was published, kept apart from everything that the product writes.
     const published: string[] = [];
-    const device = await connectAsync(broker.url, { protocolVersion: 5 });
+    const device = await connectAsync(broker.url, { protocolVersion: 5, reconnectPeriod: 0 });
     const publishing = (async () => {
       for (let i = 0; i < MESSAGES; i++) {
         const payload = JSON.stringify({ seq: i, kwh: i / 7 });

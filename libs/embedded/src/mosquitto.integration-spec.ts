@@ -29,7 +29,7 @@ describe('startMosquitto', () => {
     const first = await mqtt.connectAsync(url, session);
     await first.subscribeAsync('veep/#', { qos: 1 });
     await first.endAsync();
-    const device = await mqtt.connectAsync(url);
+    const device = await mqtt.connectAsync(url, { reconnectPeriod: 0 });
     await device.publishAsync('veep/a/b/c/data', '1', { qos: 1 });
     await device.endAsync();
     await earlier.stop();
@@ -43,11 +43,11 @@ describe('startMosquitto', () => {
 
   it('publishes its log and its metrics as the broker watcher needs them', async () => {
     const { url } = await start({ configLines: ['sys_interval 1'] });
-    const watcher = await mqtt.connectAsync(url, { protocolVersion: 5 });
+    const watcher = await mqtt.connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0 });
     const seen: string[] = [];
     watcher.on('message', (topic, payload) => seen.push(`${topic} ${payload.toString()}`));
     await watcher.subscribeAsync('$SYS/broker/log/#');
-    const device = await mqtt.connectAsync(url, { clientId: 'device-1' });
+    const device = await mqtt.connectAsync(url, { clientId: 'device-1', reconnectPeriod: 0 });
     await device.subscribeAsync('orders/+', { qos: 1 });
     await device.endAsync();
     await watcher.subscribeAsync('$SYS/broker/version');
