@@ -86,7 +86,8 @@ describe('restarts of the broker', () => {
       await broker.restart();
       await app.waitForReady();
     }
-    const published = trace.of('broker', 'publish').map(({ packet }) => packet.messageId);
+    // The broker's own state comes with QoS 0 and so without a packet id.
+    const published = trace.of('broker', 'publish').flatMap(({ packet }) => packet.messageId ?? []);
     // The session was lost, so the broker numbers anew: the second 300 have the packet ids of the first.
     expect(published.slice(300)).toEqual(published.slice(0, 300));
 
