@@ -4,6 +4,8 @@ import { type LogLine, logLine, type OpenClients } from './log-line.js';
 import { between, peerOf } from './text-parts.js';
 
 const CLIENT = 'Client ';
+/** 2.0: the connection was refused. A client whose password was taken away gets another line. */
+export const REFUSED = 'disconnected, not authorised';
 
 /** Up to 2.0: how the line goes on behind the id, to its end. On `E` only the first, which is a takeover's only line; on `N` the rest. */
 const ENDINGS: readonly (readonly [ending: string, reason: EndReason])[] = [
@@ -18,7 +20,7 @@ const ENDINGS: readonly (readonly [ending: string, reason: EndReason])[] = [
   [' disconnected due to out of memory.', 'unknown'],
   [' disconnected due to QoS too high or retain not supported.', 'protocol_error'],
   [' disconnected due to using not allowed feature (QoS too high, retain not supported, or bad AUTH method).', 'protocol_error'],
-  [' disconnected, not authorised.', 'not_authorised'],
+  [` ${REFUSED}.`, 'not_authorised'],
   [' disconnected, no longer authorised.', 'not_authorised'],
   [' been disconnected by administrative action.', 'administrative'],
 ];
