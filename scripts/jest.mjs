@@ -1,7 +1,7 @@
 // Runs the specs of the given kinds one kind after another: `node scripts/jest.mjs spec integration-spec [jest arguments]`.
 // Every kind but the pure `spec` needs PostgreSQL: the embedded one is started for the run unless TEST_DATABASE_URL names a server.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -15,7 +15,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => (interrupte
 
 // Everything that specs put into the temporary folder lands in this one, and goes with it.
 const runDir = realpathSync(mkdtempSync(join(tmpdir(), 'tallystick-test-')));
-const env = { ...process.env, TMPDIR: runDir };
+const env = { ...process.env, TMPDIR: runDir, FAULT_REPORT: join(runDir, 'faults.jsonl') };
 
 /** Runs the specs of one kind; its exit code. */
 function run(kind) {
@@ -42,6 +42,21 @@ function endLeftovers() {
   return count;
 }
 
+/** One line for each fault that was injected: what was done, and what was counted afterwards. */
+function printFaultReport() {
+  if (!existsSync(env.FAULT_REPORT)) return;
+  const lines = readFileSync(env.FAULT_REPORT, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const width = Math.max(...lines.map(({ done }) => done.length));
+  console.error('\n# faults');
+  for (const { done, seed, counted } of lines) {
+    const figures = Object.entries(counted).map(([name, value]) => `${name} ${value}`);
+    console.error(`${done.padEnd(width)}  ${figures.join(', ')} (seed ${seed})`);
+  }
+}
+
 let status = 0;
 let postgres;
 try {
@@ -59,6 +74,7 @@ try {
 } finally {
   await postgres?.stop();
   if (endLeftovers() > 0) status ||= 1;
+  printFaultReport();
   rmSync(runDir, { recursive: true, force: true, maxRetries: 3 });
 }
 process.exit(interrupted ? 130 : status);

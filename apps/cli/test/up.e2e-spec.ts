@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort, portInUse } from '@tallystick/embedded';
-import { type RunningApp, startApp, until } from '@tallystick/testing';
+import { createEmptyDatabase, type RunningApp, startApp, until } from '@tallystick/testing';
 import { connectAsync } from 'mqtt';
 
 const PAYLOAD = '{"deviceId":"METER_0001","kwh":15.7}';
@@ -79,6 +79,51 @@ describe('tallystick up', () => {
     expect(await messages(second)).toHaveLength(1);
     expect(await second.stop()).toBe(0);
     await untilPortsAreFree(env);
+  });
+
+  it('ends, and leaves nothing running, when a part of it cannot start in a folder that it used before', async () => {
+    const env = await environment();
+    expect(await (await up(env)).stop()).toBe(0);
+    const intruder = createServer();
+    await new Promise<void>((resolve) => intruder.listen(Number(env.EMBEDDED_POSTGRES_PORT), '127.0.0.1', resolve));
+    const blocked = await startApp('cli', env, { args: ['up'] });
+    expect((await blocked.exited).code).toBe(69);
+    expect(output(blocked)).toContain('EMBEDDED_POSTGRES_PORT');
+    await new Promise((resolve) => intruder.close(resolve));
+    await untilPortsAreFree(env);
+
+    writeFileSync(join(env.TALLYSTICK_DATA_DIR!, 'postgres', 'PG_VERSION'), '12\n');
+    const outdated = await startApp('cli', env, { args: ['up'] });
+    expect((await outdated.exited).code).toBe(69);
+    expect(output(outdated)).toMatch(/written by PostgreSQL 12.*\n[^]*pg_dump/);
+    await untilPortsAreFree(env);
+  });
+
+  it('lets one of two at once have the folder, and tells the other who has it', async () => {
+    const env = await environment();
+    const others = await environment();
+    const both = await Promise.all([
+      startApp('cli', env, { args: ['up'], startTimeoutMs: 60_000 }),
+      startApp('cli', { ...others, TALLYSTICK_DATA_DIR: env.TALLYSTICK_DATA_DIR! }, { args: ['up'], startTimeoutMs: 60_000 }),
+    ]);
+    await until(() => both.some((app) => output(app).includes('already runs on')) && both.some((app) => output(app).includes('is ready')), {
+      timeoutMs: 60_000,
+    });
+    const [winner, loser] = output(both[0]).includes('is ready') ? both : [both[1], both[0]];
+    expect((await loser.exited).code).toBe(69);
+    expect(output(loser)).toContain(`process ${winner.pid}`);
+    expect(await winner.stop()).toBe(0);
+  });
+
+  it('takes the database from a file, and says so when it listens for everybody', async () => {
+    const env: Record<string, string> = await environment();
+    const database = await createEmptyDatabase();
+    env.DATABASE_URL_FILE = join(mkdtempSync(join(tmpdir(), 'secret-')), 'url');
+    writeFileSync(env.DATABASE_URL_FILE, `${database.url}\n`);
+    const app = await up({ ...env, DATABASE_ALLOW_DATA_LOSS: 'true', HOST: '0.0.0.0' });
+    expect(output(app)).toContain('NO ACCESS CONTROL');
+    expect(output(app)).not.toContain(new URL(database.url).password);
+    expect(await app.stop()).toBe(0);
   });
 
   it('lists every problem of every configuration at once, exits 78 and starts nothing', async () => {

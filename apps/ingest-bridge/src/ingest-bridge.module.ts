@@ -3,7 +3,8 @@ import { DeferredAckMqttServer, type FilterMemory, type Route } from '@tallystic
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { DROPPED_TOPIC } from './broker/broker-advice.js';
-import { BROKER_ROUTE, BrokerWatchController } from './broker/broker-watch.controller.js';
+import { BROKER_ROUTE, BrokerController } from './broker/broker.controller.js';
+import { BrokerWatch } from './broker/broker-watch.js';
 import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
@@ -28,7 +29,7 @@ export class IngestBridgeModule implements OnApplicationShutdown {
     return {
       module: IngestBridgeModule,
       imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK, BROKER_CHECK, WRITER_CHECK] })],
-      controllers: [IntakeController, BrokerWatchController],
+      controllers: [IntakeController, BrokerController],
       providers: [
         { provide: IngestBridgeConfig, useValue: config },
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
@@ -41,11 +42,12 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         Redeliveries,
         BatchRecovery,
         IngestMetrics,
+        BrokerWatch,
         TelemetryRepository,
         PartitionKeeper,
         Writer,
         { provide: DATABASE_CHECK, useFactory: databaseCheck, inject: [DatabaseConnection] },
-        { provide: BROKER_CHECK, useFactory: brokerCheck, inject: [DeferredAckMqttServer, BrokerWatchController] },
+        { provide: BROKER_CHECK, useFactory: brokerCheck, inject: [DeferredAckMqttServer, BrokerWatch] },
         { provide: WRITER_CHECK, useFactory: (writer: Writer) => problemCheck('writer', writer), inject: [Writer] },
       ],
     };
@@ -74,7 +76,7 @@ function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeC
 }
 
 /** Ready while subscribed; says what the broker's operator should change. */
-function brokerCheck(server: DeferredAckMqttServer, watch: BrokerWatchController): ReadinessCheck {
+function brokerCheck(server: DeferredAckMqttServer, watch: BrokerWatch): ReadinessCheck {
   const check = (): CheckResult =>
     server.problem === undefined ? { ready: true, detail: { advice: watch.advice } } : { ready: false, reason: server.problem };
   return { name: 'broker', check };

@@ -27,7 +27,8 @@ function read<T extends object>(type: new () => T, defaults: Partial<T>, environ
   for (const error of validateSync(config, { stopAtFirstError: true })) {
     const setting = settingsOf(type).find((candidate) => candidate.property === error.property);
     if (!setting || unreadable.has(setting.property)) continue;
-    for (const message of Object.values(error.constraints ?? {})) problems.push(problemLine(setting, message, environment));
+    const messages = Number.isNaN(error.value) ? ['must be a number'] : Object.values(error.constraints ?? {});
+    for (const message of messages) problems.push(problemLine(setting, message, environment));
   }
   for (const group of groupsOf(type)) {
     Object.assign(config, { [group.property]: read(group.type, group.defaults, environment, problems) });

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.js';
+import { findPostgres } from './postgres-binaries.js';
 import { viewProcess } from './processes.js';
 
 async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
@@ -55,6 +56,15 @@ describe('startEmbeddedPostgres', () => {
   });
   afterEach(stopAll);
   afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+  it('runs programs that lie below a 0700 folder of its user (a clone in its home), which matters where that is root', async () => {
+    const { postgres } = await findPostgres();
+    const cloned = join(home, 'clone');
+    mkdirSync(cloned, { mode: 0o700 });
+    cpSync(dirname(dirname(postgres)), join(cloned, 'native'), { recursive: true, verbatimSymlinks: true });
+    const server = await start({ dataDir: join(cloned, 'data'), binDir: join(cloned, 'native', 'bin') });
+    expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
 
   it('finds the data again at the second start', async () => {
     const server = await start();

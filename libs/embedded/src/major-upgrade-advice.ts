@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { Account } from './unprivileged.js';
+import { type Account, setprivOptions } from './unprivileged.js';
 
 export interface MajorUpgrade {
   dataDir: string;
@@ -19,9 +19,7 @@ export function majorUpgradeAdvice({ dataDir, passwordFile, found, running, acco
   const bin = process.platform === 'linux' ? `${debianBin}/` : '';
   const installed = bin !== '' && existsSync(`${bin}pg_ctl`);
   // pg_ctl refuses root just as the server does
-  const as = account
-    ? `setpriv --reuid=${account.uid} --regid=${account.gid} --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override `
-    : '';
+  const as = account ? `setpriv ${setprivOptions(account).join(' ')} ` : '';
   const dump = `${dataDir}-${found}.dump`;
   return [
     `The data folder ${dataDir} was written by PostgreSQL ${found}; this program runs PostgreSQL ${running}, which cannot read it. Nothing was changed.`,

@@ -36,6 +36,14 @@ export function unprivileged(account: Account | undefined, command: string, args
         'Install it, run this program as an ordinary user, or set DATABASE_URL and MQTT_URL to servers of your own.',
     );
   }
-  const caps = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
-  return [setpriv, [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups', ...caps, '--', command, ...args]];
+  return [setpriv, [...setprivOptions(account), '--', command, ...args]];
+}
+
+/**
+ * The options of setpriv for `unprivileged`. PostgreSQL asks access(2) whether it may run its own programs, and for a user other
+ * than root that call looks at no capability unless the securebit says that changing the user left them alone (capabilities(7)).
+ */
+export function setprivOptions({ uid, gid }: Account): string[] {
+  const rights = ['--securebits=+no_setuid_fixup', '--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+  return [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', ...rights];
 }

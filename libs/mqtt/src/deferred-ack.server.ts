@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
-import { connect, type IConnackPacket, type IPublishPacket, type ISubscriptionGrant, type MqttClient, type Packet } from 'mqtt';
+import { connect, type ErrorWithSubackPacket, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { topicMatches } from './topic-filter.js';
@@ -71,6 +71,8 @@ const DEFERRED = new Error('the acknowledgement is deferred until the message is
 const SESSION_TAKEN_OVER = 0x8e;
 
 const SUBSCRIBE_RETRY_MS = 5_000;
+/** How long a broker may take to close the connection after our DISCONNECT. */
+const GOODBYE_LIMIT_MS = 1_500;
 
 /** CONNACK codes that say "not this protocol version": 0x84 in MQTT 5, 1 in 3.1.1. */
 const UNSUPPORTED_VERSION_CODES = [0x84, 1];
@@ -89,6 +91,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   private handingOver = false;
   /** The unanswered callback of one packet: while it is kept, mqtt.js reads nothing more. */
   private resumeReading: (() => void) | undefined;
+  /** Keeps the connection alive while nothing is read. */
+  private pinging: NodeJS.Timeout | undefined;
   private stopped = false;
   private failures = 0;
   private subscribed = false;
@@ -138,10 +142,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   override registerErrorListener(client: MqttClient): void {
     client.on('error', (error: Error & { code?: unknown }) => {
       this.problem = error.message || String(error.code);
-      this.logger.warn(`broker: ${this.problem}`);
       if (this.deferred.settings.protocolVersion === 'auto' && client.options.protocolVersion === 5 && refusesVersion(error)) {
         this.logger.log('the broker does not speak MQTT 5; trying 3.1.1');
         Object.assign(client.options, protocolOptions(4, this.deferred.maxUnacknowledged));
+      } else {
+        this.logger.warn(`broker: ${this.problem}`);
       }
     });
   }
@@ -152,12 +157,13 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     const packets = this.window.takeSettled();
     const client = this.mqttClient as MqttClient | undefined;
     if (packets.length > 0 && client?.connected) client.stream.write(packets);
-    if (this.resumeReading && !this.stopped && !this.holdsEnough()) this.letReadingGoOn();
+    if (this.resumeReading && !this.holdsEnough()) this.letReadingGoOn();
   }
 
   /** Takes no more packets and resolves when all that were taken are with their handlers; they can still be acknowledged. */
   async stopReading(): Promise<void> {
     this.stopped = true;
+    this.letReadingGoOn();
     while (this.arrived.length > 0 || this.handingOver) await nextTurn();
   }
 
@@ -165,13 +171,21 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   // eslint-disable-next-line @typescript-eslint/no-misused-promises -- declared void, but Nest awaits it
   override async close(): Promise<void> {
     this.stopped = true;
-    await (this.mqttClient as MqttClient | undefined)?.endAsync();
+    this.letReadingGoOn();
+    const client = this.mqttClient as MqttClient | undefined;
+    if (!client) return;
+    // mqtt.js waits for the broker to answer what is under way and to close its side; one that hangs does neither.
+    const given = new AbortController();
+    await Promise.race([client.endAsync(), sleep(GOODBYE_LIMIT_MS, undefined, { signal: given.signal }).catch(() => undefined)]);
+    given.abort();
+    client.stream.destroy();
   }
 
   private receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
     // Left over from a connection that is gone: the broker sends it again.
     if (!client.connected) return done(DEFERRED);
-    if (this.stopped) return; // mqtt.js reads on only after `done`
+    // Read and left unacknowledged, so that the broker keeps it: a stream that nobody reads would never see the broker close it.
+    if (this.stopped) return done(DEFERRED);
     this.arrived.push({
       topic: packet.topic,
       payload: packet.payload as Buffer,
@@ -183,7 +197,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     if (this.arrived.length === 1) setImmediate(() => void this.handOver());
     // Mosquitto 2.0 exceeds the Receive Maximum while acknowledgements flow, so reading stops at twice that and not at once:
     // with equal marks the keepalive starves.
-    if (this.holdsEnough()) this.resumeReading = () => done(DEFERRED);
+    if (this.holdsEnough()) this.letReadingWait(client, () => done(DEFERRED));
     else done(DEFERRED);
   }
 
@@ -191,10 +205,24 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     return this.window.size >= 2 * this.deferred.maxUnacknowledged || this.window.sizeBytes >= this.deferred.maxHeldBytes;
   }
 
+  private letReadingWait(client: MqttClient, resume: () => void): void {
+    this.resumeReading = resume;
+    // The broker goes on hearing from us. Its answers lie unread behind the packets, so mqtt.js must not take them for missing.
+    this.pinging = setInterval(() => {
+      client.sendPing();
+      client.reschedulePing(true);
+    }, this.deferred.settings.keepaliveS * 500);
+  }
+
   private letReadingGoOn(): void {
     const resume = this.resumeReading;
-    this.resumeReading = undefined;
+    this.forgetWaiting();
     resume?.();
+  }
+
+  private forgetWaiting(): void {
+    this.resumeReading = undefined;
+    clearInterval(this.pinging);
   }
 
   /** Gives what has arrived to the handlers, each route's packets in one array; one array at a time, so that order holds. */
@@ -259,15 +287,21 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       return;
     }
     // Retain handling 1: retained messages only with a subscription that is new to the broker (MQTT 5 section 3.8.3.1).
-    const grants: ISubscriptionGrant[] = await client.subscribeAsync([...filters], { qos, rh: 1 });
-    const refused = grants.find((grant) => grant.qos >= 128);
-    if (refused) throw new Error(`the broker refused ${refused.topic} (reason ${refused.qos})`);
+    try {
+      await client.subscribeAsync([...filters], { qos, rh: 1 });
+    } catch (error) {
+      // A reason code from 0x80 up refuses the filter at its place (MQTT 5 section 3.9.3). mqtt.js' message does not name it.
+      const granted = ((error as Partial<ErrorWithSubackPacket>).packet?.granted ?? []) as number[];
+      const refused = filters.filter((_, index) => (granted[index] ?? 0) >= 0x80);
+      if (refused.length === 0) throw error;
+      throw new Error(`the broker refused ${refused.join(', ')} (${(error as Error).message})`, { cause: error });
+    }
   }
 
   private onClose(client: MqttClient): void {
     // Acknowledgements do not outlive their connection: the broker redelivers, and its packet identifiers start anew.
     this.window = new AcknowledgementWindow(this.connections);
-    this.resumeReading = undefined;
+    this.forgetWaiting();
     this.problem ??= 'the connection to the broker is lost';
     client.options.reconnectPeriod = reconnectDelayMs(this.failures++);
   }

@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { createWriteStream, renameSync, statSync, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const FIRST_RESTART_MS = 1_000;
+const FIRST_RESTART_MS = 250;
+/** An app that has lived this long starts anew with the shortest delay. */
+const HEALTHY_MS = 60_000;
+const LARGEST_LOG_BYTES = 10 * 1024 * 1024;
 const LONGEST_RESTART_MS = 30_000;
 /** Longer than the 10 s that an app gives itself. */
 const STOP_LIMIT_MS = 12_000;
@@ -28,11 +31,12 @@ export class ChildApp {
   private exited: Promise<void> = Promise.resolve();
   private stopping = false;
   private restarts = 0;
+  private startedAtMs = 0;
   private restartTimer: NodeJS.Timeout | undefined;
   private readonly log: WriteStream;
 
   constructor(private readonly options: ChildAppOptions) {
-    this.log = createWriteStream(join(options.logsDir, `${options.name}.log`), { flags: 'a' });
+    this.log = openLog(join(options.logsDir, `${options.name}.log`));
   }
 
   start(): void {
@@ -45,6 +49,7 @@ export class ChildApp {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.child = child;
+    this.startedAtMs = performance.now();
     for (const stream of [child.stdout!, child.stderr!]) createInterface(stream).on('line', (line) => this.onLine(line));
     this.exited = new Promise((resolve) =>
       child.once('close', (code, signal) => {
@@ -69,6 +74,7 @@ export class ChildApp {
     if (this.stopping) return;
     const { name, say, onFinalExit } = this.options;
     if (code !== null && FINAL_EXIT_CODES.includes(code)) return onFinalExit(`${name} cannot run (exit code ${code})`);
+    if (performance.now() - this.startedAtMs > HEALTHY_MS) this.restarts = 0;
     const delayMs = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** this.restarts++);
     say(`${name} ended (${signal ?? `exit code ${code}`}), starting it again in ${delayMs / 1000} s`);
     this.restartTimer = setTimeout(() => this.start(), delayMs);
@@ -81,6 +87,12 @@ export class ChildApp {
       this.options.say(`${this.options.name}: ${entry ? `${entry.level} ${entry.text}` : line}`);
     }
   }
+}
+
+/** Appends; a log that has grown large becomes `<name>.1` first, and the one of that name goes. */
+function openLog(path: string): WriteStream {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST_LOG_BYTES) renameSync(path, `${path}.1`);
+  return createWriteStream(path, { flags: 'a', mode: 0o600 });
 }
 
 export function mainOf(app: string): string {

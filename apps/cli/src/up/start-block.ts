@@ -4,9 +4,17 @@ export interface Started {
   databaseUrl: string;
   mqttUrl: string;
   broker: 'mosquitto' | 'aedes' | 'external';
-  embeddedDatabase: boolean;
+  /** Where HTTP listens. */
+  host: string;
   dataDir: string;
   simulating: boolean;
+}
+
+/** An address without its password: what is somebody else's is not printed in clear. */
+export function masked(url: string): string {
+  const parsed = new URL(url);
+  if (parsed.password !== '') parsed.password = '***';
+  return parsed.href;
 }
 
 /** The block that `tallystick up` prints once everything is ready: where things are and what to try first. */
@@ -26,7 +34,7 @@ export function startBlock(started: Started): string {
     '',
     ...rows.map(([name, value]) => `  ${name.padEnd(14)}${value}`),
     '',
-    ...notes(started).map((note) => `  ${note}`),
+    ...notes(started).map((note) => (note === '' ? '' : `  ${note}`)),
     started.simulating ? '  Ten simulated energy meters are sending. Look at their batches:' : '  Publish a reading, then look at it:',
     ...(started.simulating
       ? []
@@ -45,7 +53,7 @@ const BROKERS: Record<Started['broker'], string> = {
   external: 'yours',
 };
 
-function notes({ broker, embeddedDatabase }: Started): string[] {
+function notes({ broker, host }: Started): string[] {
   const all = [];
   if (broker === 'aedes') {
     all.push(
@@ -54,6 +62,10 @@ function notes({ broker, embeddedDatabase }: Started): string[] {
       '',
     );
   }
-  if (embeddedDatabase) all.push('Everything listens on 127.0.0.1 only. There is no access control yet: do not expose the ports.', '');
+  if (['127.0.0.1', 'localhost', '::1'].includes(host)) {
+    all.push('HTTP listens on this machine only. There is no access control yet: do not expose the ports.', '');
+  } else {
+    all.push(`HTTP listens on ${host}, and there is NO ACCESS CONTROL yet: whoever reaches it reads everything.`, '');
+  }
   return all;
 }

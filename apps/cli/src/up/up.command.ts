@@ -9,9 +9,12 @@ import { Command } from 'commander';
 import { migrateDatabase } from '../migrate/migrate.command.js';
 import { CliError } from '../problem.js';
 import { ChildApp, mainOf } from './child-app.js';
-import { startBlock } from './start-block.js';
+import { lockFolder } from './folder-lock.js';
+import { masked, startBlock } from './start-block.js';
 import { UpConfig } from './up.config.js';
 
+/** As shells say it of a process ended by SIGINT. */
+const EXIT_INTERRUPTED = 130;
 const READY_LIMIT_MS = 60_000;
 
 export function upCommand(): Command {
@@ -48,7 +51,11 @@ async function checkedConfig(environment: Environment): Promise<Readonly<UpConfi
 
 /** What an app says of its configuration; the addresses of embedded parts are not known yet, so placeholders stand for them. */
 function checkOutput(app: string, environment: Environment): Promise<string> {
-  const env = { DATABASE_URL: 'postgres://embedded/embedded', MQTT_URL: 'mqtt://embedded', ...environment, PORT: undefined };
+  const addresses = {
+    ...(!environment.DATABASE_URL_FILE && { DATABASE_URL: 'postgres://embedded/embedded' }),
+    ...(!environment.MQTT_URL_FILE && { MQTT_URL: 'mqtt://embedded' }),
+  };
+  const env = { ...addresses, ...environment, PORT: undefined };
   const child = spawn(process.execPath, [mainOf(app), '--check-config'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -63,13 +70,15 @@ const APPS: { name: string; port: (config: Readonly<UpConfig>) => number }[] = [
 /** Everything that `up` runs, started in the order of need and stopped in the opposite one. */
 class Supervisor {
   private readonly dataDir: string;
-  private postgres: EmbeddedPostgres | undefined;
-  private broker: EmbeddedBroker | undefined;
+  private postgres: Promise<EmbeddedPostgres> | undefined;
+  private broker: Promise<EmbeddedBroker> | undefined;
+  private unlock: (() => void) | undefined;
   private readonly apps: ChildApp[] = [];
   private stop!: (problem?: CliError) => void;
   /** Settles when somebody asks to stop, or when going on makes no sense. */
   private readonly stopped = new Promise<CliError | undefined>((settle) => (this.stop = settle));
   private isStopping = false;
+  private signals = 0;
   private starting: Promise<void> = Promise.resolve();
 
   constructor(private readonly config: Readonly<UpConfig>) {
@@ -91,13 +100,17 @@ class Supervisor {
   private async start(simulate: boolean): Promise<void> {
     const startedAtMs = performance.now();
     await this.assertPortsFree();
-    mkdirSync(join(this.dataDir, 'logs'), { recursive: true });
+    this.unlock = lockFolder(this.dataDir);
+    mkdirSync(join(this.dataDir, 'logs'), { recursive: true, mode: 0o700 });
     const [databaseUrl, mqttUrl] = await Promise.all([this.startDatabase(), this.startBroker()]);
+    if (this.isStopping) return;
     const applied = await migrateDatabase(databaseUrl);
     if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
     for (const { name, port } of APPS) {
       if (this.isStopping) return;
-      this.startApp(name, [], { DATABASE_URL: databaseUrl, MQTT_URL: mqttUrl, PORT: String(port(this.config)) });
+      // What is given as a value must not also be given as a file.
+      const addresses = { DATABASE_URL: databaseUrl, DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
+      this.startApp(name, [], { ...addresses, PORT: String(port(this.config)) });
     }
     await Promise.all(APPS.map(({ name, port }) => this.untilReady(name, port(this.config))));
     if (this.isStopping) return;
@@ -105,15 +118,20 @@ class Supervisor {
     process.stdout.write(
       `${startBlock({
         seconds: (performance.now() - startedAtMs) / 1000,
-        apiUrl: `http://${this.config.host}:${this.config.apiPort}`,
-        databaseUrl,
-        mqttUrl,
-        broker: this.broker?.kind ?? 'external',
-        embeddedDatabase: this.postgres !== undefined,
+        apiUrl: this.httpUrl(this.config.apiPort),
+        databaseUrl: this.postgres ? databaseUrl : masked(databaseUrl),
+        mqttUrl: masked(mqttUrl),
+        broker: (await this.broker)?.kind ?? 'external',
+        host: this.config.host,
         dataDir: this.dataDir,
         simulating: simulate,
       })}\n`,
     );
+  }
+
+  private httpUrl(port: number): string {
+    const { host } = this.config;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
   private async assertPortsFree(): Promise<void> {
@@ -135,16 +153,18 @@ class Supervisor {
 
   private async startDatabase(): Promise<string> {
     if (this.config.databaseUrl) return this.config.databaseUrl;
-    this.postgres = await startEmbeddedPostgres({ dataDir: join(this.dataDir, 'postgres'), port: this.config.postgresPort, log: say });
-    void this.postgres.exited.then(() => this.onServerEnd('PostgreSQL'));
-    return this.postgres.url;
+    this.postgres = startEmbeddedPostgres({ dataDir: join(this.dataDir, 'postgres'), port: this.config.postgresPort, log: say });
+    const { url, exited } = await this.postgres;
+    void exited.then(() => this.onServerEnd('PostgreSQL'));
+    return url;
   }
 
   private async startBroker(): Promise<string> {
     if (this.config.mqttUrl) return this.config.mqttUrl;
-    this.broker = await startBroker({ dir: join(this.dataDir, 'broker'), port: this.config.brokerPort, log: say });
-    void this.broker.exited.then(() => this.onServerEnd('the broker'));
-    return this.broker.url;
+    this.broker = startBroker({ dir: join(this.dataDir, 'broker'), port: this.config.brokerPort, log: say });
+    const { url, exited } = await this.broker;
+    void exited.then(() => this.onServerEnd('the broker'));
+    return url;
   }
 
   private startApp(name: string, args: string[], env: Record<string, string>): void {
@@ -163,9 +183,9 @@ class Supervisor {
 
   private async untilReady(name: string, port: number): Promise<void> {
     for (const giveUpAtMs = performance.now() + READY_LIMIT_MS; !this.isStopping; await sleep(50)) {
-      if (await isReady(`http://${this.config.host}:${port}/readyz`)) return;
+      if (await isReady(`${this.httpUrl(port)}/readyz`)) return;
       if (performance.now() < giveUpAtMs) continue;
-      const problem = `${name} is not ready after ${READY_LIMIT_MS / 1000} s; http://${this.config.host}:${port}/health says why, and so does its log in ${join(this.dataDir, 'logs')}`;
+      const problem = `${name} is not ready after ${READY_LIMIT_MS / 1000} s; ${this.httpUrl(port)}/health says why, and so does its log in ${join(this.dataDir, 'logs')}`;
       throw new CliError(problem, EXIT_UNAVAILABLE);
     }
   }
@@ -177,18 +197,19 @@ class Supervisor {
 
   private onSignal(): void {
     if (!this.isStopping) return this.stop();
-    say('still stopping: what was received is being stored');
+    if (++this.signals > 2) process.exit(EXIT_INTERRUPTED);
+    say('still stopping: what was received is being stored (once more ends at once; nothing acknowledged is lost)');
   }
 
   private async end(): Promise<void> {
     this.isStopping = true;
     // What is being started right now must be there before it can be stopped; its failure has been reported already.
-    await this.starting.catch(() => undefined);
+    await Promise.allSettled([this.starting, this.postgres, this.broker]);
     if (this.apps.length > 0) say('stopping …');
     // First those that use database and broker, so that what they hold can still be stored and acknowledged.
     await Promise.all(this.apps.map((app) => app.stop()));
-    await this.broker?.stop();
-    await this.postgres?.stop();
+    for (const server of [this.broker, this.postgres]) await server?.then((started) => started.stop()).catch(() => undefined);
+    this.unlock?.();
     if (this.apps.length > 0) say('stopped');
   }
 }

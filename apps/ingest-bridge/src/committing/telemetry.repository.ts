@@ -12,6 +12,7 @@ import { BatchTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 import type { PlanStore } from './writer-lane.js';
 
+const ROWS_PER_CHUNK = 50;
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
 const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
@@ -37,6 +38,11 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     const receiver = this.config.mqtt.clientId;
     const [row] = await dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]);
     this.begin = `BEGIN; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
+  }
+
+  /** Throws, with the code that means `replaced`, when another process has taken our place. */
+  async assertEpoch(): Promise<void> {
+    await inTransaction(this.connection.dataSource, () => Promise.resolve(), this.begin);
   }
 
   /**
@@ -197,8 +203,17 @@ async function updateBatches(client: PoolClient, changes: BatchChange[]): Promis
 /** COPY straight into the day partition that a message_id names: routing is cheaper, and COPY into a parent fails under row-level security. */
 async function copyMessages(client: PoolClient, messages: readonly PlannedMessage[]): Promise<void> {
   for (const [partition, planned] of byPartition(messages)) {
-    await pipeline([planned.map(copyRow).join('')], client.query(copyFrom(`COPY ${partition} (${MESSAGE_COLUMNS}) FROM STDIN`)));
+    await pipeline(copyChunks(planned), client.query(copyFrom(`COPY ${partition} (${MESSAGE_COLUMNS}) FROM STDIN`)));
   }
+}
+
+/** Rows in pieces that PostgreSQL reads while the next ones are made, and that the memory never holds all at once. */
+function* copyChunks(planned: readonly PlannedMessage[]): Generator<string> {
+  for (let at = 0; at < planned.length; at += ROWS_PER_CHUNK)
+    yield planned
+      .slice(at, at + ROWS_PER_CHUNK)
+      .map(copyRow)
+      .join('');
 }
 
 function byPartition(messages: readonly PlannedMessage[]): Map<string, PlannedMessage[]> {

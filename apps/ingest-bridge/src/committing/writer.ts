@@ -8,6 +8,7 @@ import { IngestMetrics } from '../ingest.metrics.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
 import { Redeliveries } from '../recovery/redeliveries.js';
 import { Admission } from './admission.js';
+import { commitFailure, ReceiverReplacedError } from './commit-error.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
 import { TelemetryRepository } from './telemetry.repository.js';
 import { WriterLane } from './writer-lane.js';
@@ -37,7 +38,14 @@ export class Writer {
   ) {
     const admission = new Admission(repository, redeliveries.ledger, new DeviceAllowance(config.maxNewDevicesPerMinute));
     this.lanes = Array.from({ length: config.writerLanes }, () => this.lane(repository, admission));
-    server.onResumed = (connection) => this.abandonBefore(connection);
+    server.onResumed = (connection) => {
+      this.abandonBefore(connection);
+      // Two processes with one client id throw each other out in turn, and not every broker says why (MQTT 3.1.1, Mosquitto 2.0).
+      // The one that came first gives way; any other failure says nothing about that.
+      repository.assertEpoch().catch((cause: unknown) => {
+        if (commitFailure(cause) === 'replaced') lifecycle.fail(new ReceiverReplacedError({ cause }));
+      });
+    };
     server.onFatal = (error) => lifecycle.fail(error);
     metrics.watch({
       connected: () => Number(server.connected),

@@ -38,8 +38,8 @@ describe('scanJson', () => {
   ])('jsonb cannot hold %s', (text) => expect(scan(text).jsonbProblem).toEqual(expect.any(String)));
 
   it('jsonb cannot hold a number of more digits than numeric has', () => {
-    expect(scan('1'.repeat(140_000)).jsonbProblem).toMatch(/numeric/);
-    expect(scan(`[1,0.${'0'.repeat(20_000)}1]`).jsonbProblem).toMatch(/numeric/);
+    expect(scan('1'.repeat(140_000)).jsonbProblem).toMatch(/number/);
+    expect(scan(`[1,0.${'0'.repeat(20_000)}1]`).jsonbProblem).toMatch(/number/);
   });
 
   it.each(['"\\\\u0000"', '"\\ud83d\\ude00"', '"\\uD83D\\uDE00 \\u00e9"', '1e400', '-0.0', '"1e99999"', '{"hash":"4e123456"}', '[1,2,3]'])(

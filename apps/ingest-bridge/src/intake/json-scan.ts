@@ -76,7 +76,7 @@ function scanNumber(text: Uint8Array, start: number): { end: number; problem: st
     else if (byte !== 0x2e && byte !== 0x2b && byte !== 0x2d) break;
   }
   const outOfRange = exponentDigits > 3 || at - start > LONGEST_SEARCHABLE_NUMBER;
-  return { end: at, problem: outOfRange ? 'it holds a number beyond the range of numeric' : undefined };
+  return { end: at, problem: outOfRange ? 'it holds a number too long to be searched' : undefined };
 }
 
 function isDigit(byte: number): boolean {

@@ -60,6 +60,7 @@ describe('takeMessage', () => {
     ['not_object', '[]', TOPIC, { payloadFormat: 'object' }],
     ['device_mismatch', '{"deviceId":"OTHER"}', TOPIC],
     ['device_mismatch', '{"deviceId":{"a":1}}', TOPIC],
+    ['tenant_mismatch', '{"tenantId":"factory2"}', TOPIC],
     ['bad_timestamp', '{"timestamp":"yesterday"}', TOPIC],
     ['bad_timestamp', '{"timestamp":1e400}', TOPIC],
     ['topic_mismatch', '{}', 'veep/factory1/line2/data'],

@@ -60,9 +60,12 @@ function takeJson(identity: TopicIdentity, json: ReadJson & { kind: 'json' }, fo
     if (format === 'object') return rejected('not_object', 'the payload is JSON, but no object', identity.tenantId);
     return { kind: 'accepted', content: { ...identity, ...raw, deviceTimestampMs: null, firmwareVersion: null } };
   }
-  const { deviceId, timestamp } = json.value;
+  const { deviceId, tenantId, timestamp } = json.value;
   if (isGiven(deviceId) && !namesDevice(deviceId, identity.deviceId)) {
     return rejected('device_mismatch', 'the deviceId of the payload is not the device of the topic', identity.tenantId);
+  }
+  if (isGiven(tenantId) && tenantId !== identity.tenantId) {
+    return rejected('tenant_mismatch', 'the tenantId of the payload is not the tenant of the topic', identity.tenantId);
   }
   const deviceTimestampMs = isGiven(timestamp) ? deviceTimeMs(timestamp) : null;
   if (deviceTimestampMs === undefined) {

@@ -9,6 +9,7 @@ export const REJECTION_REASONS = [
   'not_object',
   'too_deep',
   'device_mismatch',
+  'tenant_mismatch',
   'bad_timestamp',
   'device_limit',
   'database_refused',

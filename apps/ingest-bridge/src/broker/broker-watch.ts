@@ -1,15 +1,12 @@
-import { Controller, Logger } from '@nestjs/common';
-import { EventPattern, Payload, Transport } from '@nestjs/microservices';
-import { DeferredAckMqttServer, type ReceivedPacket, SESSION_EXPIRY_S } from '@tallystick/mqtt';
+import { Injectable, Logger } from '@nestjs/common';
+import { DeferredAckMqttServer, SESSION_EXPIRY_S } from '@tallystick/mqtt';
 import { Metrics } from '@tallystick/observability';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { brokerAdvice, DROPPED_ADVICE } from './broker-advice.js';
 
-export const BROKER_ROUTE = 'broker';
-
 /** Looks at what the broker says of itself, and names what would lose messages, with the line that mends it. */
-@Controller()
-export class BrokerWatchController {
+@Injectable()
+export class BrokerWatch {
   private readonly logger = new Logger('Broker');
   private readonly droppedMessages;
   private dropped: number | undefined;
@@ -33,19 +30,15 @@ export class BrokerWatchController {
     return this.isDropping ? [...this.offerAdvice, DROPPED_ADVICE] : this.offerAdvice;
   }
 
-  /** The broker publishes the count when it changes, and the last one when we subscribe. */
-  @EventPattern<string>(BROKER_ROUTE, Transport.MQTT)
-  noteDropped(@Payload() packets: ReceivedPacket[]): void {
-    for (const { payload } of packets) {
-      const text = payload.toString();
-      if (!/^\d{1,15}$/.test(text)) continue;
-      const dropped = Number(text);
-      if (this.dropped !== undefined && dropped > this.dropped) {
-        this.isDropping = true;
-        this.logger.error(`${dropped - this.dropped} messages lost: ${DROPPED_ADVICE}`);
-      }
-      this.dropped = dropped;
-      this.droppedMessages.set(dropped);
+  /** The count that the broker publishes when it changes, and once when we subscribe. */
+  noteDropped(text: string): void {
+    if (!/^\d{1,15}$/.test(text)) return;
+    const dropped = Number(text);
+    if (this.dropped !== undefined && dropped > this.dropped) {
+      this.isDropping = true;
+      this.logger.error(`${dropped - this.dropped} messages lost: ${DROPPED_ADVICE}`);
     }
+    this.dropped = dropped;
+    this.droppedMessages.set(dropped);
   }
 }
