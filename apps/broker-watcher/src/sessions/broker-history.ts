@@ -40,9 +40,9 @@ export class BrokerHistory implements OpenClients {
     return this.subscriptions.isSubscribed(client, topic);
   }
 
-  /** `atMs`: the line's own time, or the time of its receipt when it has none. */
-  apply(line: LogLine, atMs: number, dialect: Dialect): SessionChange[] {
-    const changes = this.note(this.book.apply(line, atMs, dialect), atMs);
+  /** `atMs`: the line's own time, or the time of its receipt when it has none; `seenMs`: of its receipt. */
+  apply(line: LogLine, atMs: number, dialect: Dialect, seenMs = atMs): SessionChange[] {
+    const changes = this.note(this.book.apply(line, atMs, dialect, seenMs), atMs);
     const { client, topic } = line;
     if (client === null) return changes;
     if (line.sessionExpired) this.subscriptions.expired(client);
@@ -54,8 +54,8 @@ export class BrokerHistory implements OpenClients {
     return changes;
   }
 
-  brokerStartedAt(startedAtMs: number): SessionChange[] {
-    return this.note(this.book.brokerStartedAt(startedAtMs), startedAtMs);
+  brokerStartedAfter(startedAtMs: number): SessionChange[] {
+    return this.note(this.book.brokerStartedAfter(startedAtMs), startedAtMs);
   }
 
   doubtAll(atMs: number): SessionChange[] {

@@ -24,7 +24,7 @@ class Log {
         isOpenAt: (...peer) => this.book.isOpenAt(...peer),
         isSubscribed: () => false,
       });
-      for (const { session } of this.book.apply(parsed, parsed.ts! * SECOND, this.dialect)) this.sessions.add(session);
+      for (const { session } of this.book.apply(parsed, parsed.ts! * SECOND, this.dialect, parsed.ts! * SECOND)) this.sessions.add(session);
     }
     return this;
   }
@@ -115,7 +115,7 @@ describe('the end of the broker', () => {
 
   it('is also seen by its uptime', () => {
     const log = new Log('2.0').lines(`0 ${connect('a', 1)}`, `8 ${connect('b', 1)}`);
-    log.book.brokerStartedAt((FIRST + 5) * SECOND);
+    log.book.brokerStartedAfter((FIRST + 5) * SECOND);
     expect(log.told).toEqual(['a 0-5 broker_restart', 'b 8- open']);
   });
 });

@@ -23,6 +23,7 @@ interface UnmatchedEnd {
 export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   private readonly openByClient = new Map<string, Session>();
   private secondMs = -1;
+  private seenMs = 0;
   /** Of the current second. */
   private readonly unmatchedEnds = new Map<string, UnmatchedEnd[]>();
   /** Of the current second: sessions that a connection of the same id ended, although no line said so yet. */
@@ -59,9 +60,10 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
     return session !== undefined && isAt(session, address, port);
   }
 
-  /** `atMs`: the time of the line, Unix ms by the broker's clock. */
-  apply(line: LogLine, atMs: number, dialect: Dialect): SessionChange[] {
+  /** `atMs`: the time of the line, Unix ms by the broker's clock; `seenMs`: of its receipt, by ours. */
+  apply(line: LogLine, atMs: number, dialect: Dialect, seenMs: number): SessionChange[] {
     this.turnTo(atMs);
+    this.seenMs = seenMs;
     if (line.brokerRun) return this.broker(line.brokerRun.phase, atMs);
     if (line.client === null) return [];
     if (line.action === 'connected') return this.connected(line.client, line, atMs);
@@ -70,9 +72,9 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
     return [];
   }
 
-  /** Every session that began before the broker did is over. */
-  brokerStartedAt(startedAtMs: number): SessionChange[] {
-    return this.closeAll(startedAtMs, (session) => session.startMs < startedAtMs);
+  /** The broker began anew, not before this time by our clock: every session that was seen before is over. */
+  brokerStartedAfter(startedAtMs: number): SessionChange[] {
+    return this.closeAll(startedAtMs, (session) => session.seenMs < startedAtMs);
   }
 
   /** Nobody watched for a while: whether a session is still the same is not known any more. */
@@ -96,7 +98,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
       // Its subscription came before its connection.
       return [{ kind: 'changed', session: Object.assign(before, { username, address, port, connect, startUncertain: false }) }];
     }
-    const session: Session = { ...NEW, client, username, startMs: atMs, address, port, connect };
+    const session: Session = { ...NEW, client, username, startMs: atMs, seenMs: this.seenMs, address, port, connect };
     const changes: SessionChange[] = before ? [this.replace(before, atMs)] : [];
     const end = this.takeUnmatchedEnd(session);
     changes.push({ kind: 'opened', session });
@@ -151,7 +153,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   /** Who subscribes is connected: if its connection was not seen, its session began unseen. */
   private active(client: string, atMs: number): SessionChange[] {
     if (this.openByClient.has(client) || this.endedNow.has(client) || this.unmatchedEnds.has(client)) return [];
-    const session: Session = { ...NEW, client, startMs: atMs, startUncertain: true };
+    const session: Session = { ...NEW, client, startMs: atMs, seenMs: this.seenMs, startUncertain: true };
     this.openByClient.set(client, session);
     return [{ kind: 'opened', session }];
   }

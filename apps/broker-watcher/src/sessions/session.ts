@@ -9,6 +9,8 @@ export interface Session {
   username: string | null;
   /** Unix ms by the broker's clock, whole seconds; so is the end. */
   readonly startMs: number;
+  /** When its first line was received, Unix ms by the watcher's clock; 0 for one that an earlier process saw. */
+  readonly seenMs: number;
   endMs: number | null;
   address: string | null;
   port: number | null;

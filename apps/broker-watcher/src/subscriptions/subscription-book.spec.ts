@@ -8,6 +8,7 @@ function session(connect: ConnectDetails | null): Session {
     client: 'c',
     username: null,
     startMs: 0,
+    seenMs: 0,
     endMs: null,
     address: null,
     port: null,
