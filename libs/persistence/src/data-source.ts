@@ -1,11 +1,21 @@
 import 'reflect-metadata';
 import { DataSource } from 'typeorm';
 import { Batch } from './entities/batch.js';
+import { BrokerClient } from './entities/broker-client.js';
+import { BrokerEvent } from './entities/broker-event.js';
+import { BrokerMetric } from './entities/broker-metric.js';
+import { BrokerSession } from './entities/broker-session.js';
+import { BrokerState } from './entities/broker-state.js';
+import { BrokerSubscription } from './entities/broker-subscription.js';
 import { Device } from './entities/device.js';
 import { Message } from './entities/message.js';
+import { ObservationGap } from './entities/observation-gap.js';
 import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { migrations } from './migrations/index.js';
+
+const telemetry = [Device, Batch, Message, RejectedMessage, Receiver];
+const brokerHistory = [BrokerMetric, BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
 
 export interface DataSourceOptions {
   /** Most connections; 10 by default. */
@@ -19,7 +29,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [Device, Batch, Message, RejectedMessage, Receiver],
+    entities: [...telemetry, ...brokerHistory],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

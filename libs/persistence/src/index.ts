@@ -2,8 +2,15 @@ export { createDataSource, type DataSourceOptions } from './data-source.js';
 export { DatabaseConnection, type DatabaseConnectionOptions } from './database-connection.js';
 export { assertDurability, DurabilityError } from './durability.js';
 export { Batch, BATCH_STATUSES, type BatchStatus, CLOSE_REASONS, type CloseReason } from './entities/batch.js';
+export { BrokerClient } from './entities/broker-client.js';
+export { BrokerEvent, EVENT_ACTIONS, type EventAction } from './entities/broker-event.js';
+export { BrokerMetric } from './entities/broker-metric.js';
+export { BrokerSession } from './entities/broker-session.js';
+export { BrokerState } from './entities/broker-state.js';
+export { BrokerSubscription } from './entities/broker-subscription.js';
 export { Device } from './entities/device.js';
 export { Message } from './entities/message.js';
+export { GAP_REASONS, type GapReason, ObservationGap } from './entities/observation-gap.js';
 export { Receiver } from './entities/receiver.js';
 export {
   REJECTION_REASONS,

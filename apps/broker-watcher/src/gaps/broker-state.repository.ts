@@ -1,0 +1,75 @@
+import { Injectable } from '@nestjs/common';
+import type { FilterMemory } from '@tallystick/mqtt';
+import { DatabaseConnection } from '@tallystick/persistence';
+import { BrokerWatcherConfig } from '../broker-watcher.config.js';
+import type { Uptime } from '../sys-metrics/uptime.js';
+
+export interface StoredState {
+  version: string | undefined;
+  startedAtMs: number | undefined;
+  uptime: Uptime | undefined;
+  watchedUntilMs: number | undefined;
+  capabilities: Record<string, unknown>;
+}
+
+/** The only writer of broker_state, and of this watcher's row in receivers. */
+@Injectable()
+export class BrokerStateRepository implements FilterMemory {
+  constructor(
+    private readonly connection: DatabaseConnection,
+    private readonly config: BrokerWatcherConfig,
+  ) {}
+
+  async read(): Promise<StoredState> {
+    const [row] = await this.connection.dataSource.query<
+      { version: string | null; started_at: Date | null; last_uptime: string | null; uptime_at: Date | null; watched_until: Date | null }[]
+    >(`SELECT version, started_at, last_uptime, uptime_at, watched_until FROM broker_state WHERE broker = $1`, [this.config.brokerName]);
+    const hasUptime = row?.last_uptime != null && row.uptime_at !== null;
+    return {
+      version: row?.version ?? undefined,
+      startedAtMs: row?.started_at?.getTime(),
+      uptime: hasUptime ? { uptimeS: Number(row.last_uptime), atMs: row.uptime_at!.getTime(), retained: false } : undefined,
+      watchedUntilMs: row?.watched_until?.getTime(),
+      capabilities: {},
+    };
+  }
+
+  /** What is undefined stays as it was. */
+  async write({ version, startedAtMs, uptime, watchedUntilMs, capabilities }: StoredState): Promise<void> {
+    const time = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
+    await this.connection.dataSource.query(
+      `INSERT INTO broker_state AS s (broker, watcher, version, started_at, last_uptime, uptime_at, watched_until, capabilities)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       ON CONFLICT (broker) DO UPDATE SET
+         watcher = excluded.watcher, version = coalesce(excluded.version, s.version),
+         started_at = coalesce(excluded.started_at, s.started_at), last_uptime = coalesce(excluded.last_uptime, s.last_uptime),
+         uptime_at = coalesce(excluded.uptime_at, s.uptime_at), watched_until = coalesce(excluded.watched_until, s.watched_until),
+         capabilities = excluded.capabilities`,
+      [
+        this.config.brokerName,
+        this.config.mqtt.clientId,
+        version ?? null,
+        time(startedAtMs),
+        uptime?.uptimeS ?? null,
+        time(uptime?.atMs),
+        time(watchedUntilMs),
+        JSON.stringify(capabilities),
+      ],
+    );
+  }
+
+  async load(): Promise<string[]> {
+    const rows = await this.connection.dataSource.query<{ filters: string[] }[]>(`SELECT filters FROM receivers WHERE receiver = $1`, [
+      this.config.mqtt.clientId,
+    ]);
+    return rows[0]?.filters ?? [];
+  }
+
+  async save(filters: string[]): Promise<void> {
+    await this.connection.dataSource.query(
+      `INSERT INTO receivers (receiver, filters) VALUES ($1, $2)
+       ON CONFLICT (receiver) DO UPDATE SET filters = excluded.filters, updated_at = now()`,
+      [this.config.mqtt.clientId, filters],
+    );
+  }
+}

@@ -1,0 +1,74 @@
+import type { EndReason } from './end-reason.js';
+
+export const ACTIONS = ['connected', 'disconnected', 'subscribe', 'unsubscribe', 'checkpoint', 'conn_info', 'unknown'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** What a line of `New client connected` says of the connection. */
+export interface ConnectDetails {
+  /** 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5. */
+  protocolVersion: number;
+  cleanStart: boolean;
+  keepaliveS: number;
+}
+
+/** The broker's own start and end: every session is over. */
+export interface BrokerRun {
+  phase: 'starting' | 'running' | 'terminating';
+  version: string;
+}
+
+/** One log line as read. A part that does not apply, or that the line does not tell for certain, is null. */
+export interface LogLine {
+  action: Action;
+  /** Exactly as the client sent it. */
+  client: string | null;
+  topic: string | null;
+  qos: number | null;
+  username: string | null;
+  /** The broker's clock, seconds since 1970. */
+  ts: number | null;
+  address: string | null;
+  port: number | null;
+  /** Why, in the broker's words. */
+  reason: string | null;
+  /** Why, in ours: `disconnected` lines only. */
+  endReason: EndReason | null;
+  /** The broker cut the line, so whatever stood at its end is missing. */
+  truncated: boolean;
+  /** More than one reading fits; what depends on the choice is null. */
+  ambiguous: boolean;
+  /** An accepted connection's details: `connected` lines only. */
+  connect: ConnectDetails | null;
+  /** The stored session of this client is gone: `Expiring client`. */
+  sessionExpired: boolean;
+  brokerRun: BrokerRun | null;
+}
+
+/** Whom the reader of a line may take for connected. Nothing else tells apart readings of a line in which ids stand unquoted. */
+export interface OpenClients {
+  isOpen(client: string): boolean;
+  isOpenAt(client: string, address: string | null, port: number | null): boolean;
+  isSubscribed(client: string, topic: string): boolean;
+}
+
+export function logLine(action: Action, parts: Partial<LogLine> = {}): LogLine {
+  return { ...NOTHING, action, ...parts };
+}
+
+const NOTHING: LogLine = {
+  action: 'unknown',
+  client: null,
+  topic: null,
+  qos: null,
+  username: null,
+  ts: null,
+  address: null,
+  port: null,
+  reason: null,
+  endReason: null,
+  truncated: false,
+  ambiguous: false,
+  connect: null,
+  sessionExpired: false,
+  brokerRun: null,
+};

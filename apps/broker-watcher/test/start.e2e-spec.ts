@@ -1,0 +1,46 @@
+import { freePort } from '@tallystick/embedded';
+import { createEmptyDatabase, startApp, startTestBroker, until } from '@tallystick/testing';
+import { startWatcher } from './watcher.js';
+
+describe('starting broker-watcher', () => {
+  it('lists every problem of its configuration at once, starts nothing and exits 78', async () => {
+    const app = await startApp('broker-watcher', {
+      MAX_UNACKNOWLEDGED: '0',
+      BROKER_NAME: 'x'.repeat(101),
+      LOG_LEVEL: 'loud',
+      PORT: '70000',
+    });
+    expect((await app.exited).code).toBe(78);
+    const output = app.logs.map((line) => line.message).join('\n');
+    for (const name of ['MAX_UNACKNOWLEDGED', 'BROKER_NAME', 'LOG_LEVEL', 'PORT', 'DATABASE_HOST', 'MQTT_URL'])
+      expect(output).toContain(`${name}: `);
+  });
+
+  it('refuses a database without the schema, with the command that makes it', async () => {
+    const [broker, database] = await Promise.all([startTestBroker(), createEmptyDatabase()]);
+    const app = await startApp('broker-watcher', { DATABASE_URL: database.url, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url });
+    expect((await app.exited).code).toBe(65);
+    expect(JSON.stringify(app.logs)).toContain('tallystick migrate');
+  });
+
+  it('stays up and alive, but not ready, while the database and the broker are away', async () => {
+    const away = await freePort();
+    const app = await startApp('broker-watcher', {
+      DATABASE_URL: `postgres://x@127.0.0.1:${away}/x`,
+      MQTT_URL: `mqtt://127.0.0.1:${away}`,
+    });
+    expect((await fetch(`${app.url}/livez`)).status).toBe(200);
+    expect((await fetch(`${app.url}/readyz`)).status).toBe(503);
+    await until(() => app.logs.some((line) => line.message === 'database not reachable, trying again'));
+    expect(await app.stop()).toBe(0);
+  });
+
+  it('gives way to another watcher of its broker', async () => {
+    const broker = await startTestBroker({ configLines: ['sys_interval 1'] });
+    const first = await startWatcher(broker.url);
+    const second = await startApp('broker-watcher', first.env);
+    await second.waitForReady();
+    expect((await first.app.exited).code).toBe(76);
+    expect(await second.stop()).toBe(0);
+  });
+});

@@ -1,0 +1,66 @@
+import { Check, Column, Entity, Index, JoinColumn, ManyToOne, PrimaryGeneratedColumn } from 'typeorm';
+import { BrokerClient } from './broker-client.js';
+
+/** One connection of a client; `end_ts` is null while it is open. */
+@Entity('sessions')
+@Check('check_session_end', `"end_ts" >= "start_ts"`)
+@Check('check_ended_by', `"ended_by" IN ('client', 'broker', 'network', 'unknown')`)
+@Index('sessions_client_ts_idx', ['broker', 'client', 'startTs'])
+@Index('sessions_open_key', { synchronize: false })
+export class BrokerSession {
+  @PrimaryGeneratedColumn('increment', { type: 'bigint', primaryKeyConstraintName: 'sessions_pkey' })
+  id: string;
+
+  @Column('varchar', { length: 100 })
+  broker: string;
+
+  @Column('bigint', { name: 'client_id', nullable: true })
+  clientId: string | null;
+
+  @ManyToOne(() => BrokerClient, { onDelete: 'SET NULL', nullable: true })
+  @JoinColumn({ name: 'client_id', foreignKeyConstraintName: 'fk_session_client' })
+  clientRow: BrokerClient | null;
+
+  @Column('text')
+  client: string;
+
+  @Column('text', { nullable: true })
+  username: string | null;
+
+  @Column('timestamp with time zone', { name: 'start_ts', precision: 3 })
+  startTs: Date;
+
+  @Column('timestamp with time zone', { name: 'end_ts', precision: 3, nullable: true })
+  endTs: Date | null;
+
+  @Column('text', { nullable: true })
+  address: string | null;
+
+  @Column('int', { nullable: true })
+  port: number | null;
+
+  /** 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5. */
+  @Column('smallint', { name: 'protocol_version', nullable: true })
+  protocolVersion: number | null;
+
+  @Column('boolean', { name: 'clean_start', nullable: true })
+  cleanStart: boolean | null;
+
+  /** Seconds. */
+  @Column('int', { nullable: true })
+  keepalive: number | null;
+
+  @Column('varchar', { name: 'end_reason', length: 20, nullable: true })
+  endReason: string | null;
+
+  @Column('varchar', { name: 'ended_by', length: 10, nullable: true })
+  endedBy: string | null;
+
+  /** It began before `start_ts`. */
+  @Column('boolean', { name: 'start_uncertain', default: false })
+  startUncertain: boolean;
+
+  /** It was open while nobody watched. */
+  @Column('boolean', { name: 'end_uncertain', default: false })
+  endUncertain: boolean;
+}

@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createTestDatabase, type RunningApp, startApp, startTestBroker, type TestBroker, until } from '@tallystick/testing';
+import { connectAsync, type MqttClient } from 'mqtt';
+import pg from 'pg';
+
+const OWN = 'tallystick-watcher';
+/** Beyond the 20 s for which Mosquitto keeps a log line. */
+const AWAY_MS = process.env['FAULTS'] === 'long' ? 60_000 : 30_000;
+
+interface Watched {
+  broker: TestBroker;
+  sql: pg.Client;
+  env: Record<string, string>;
+  app: RunningApp;
+}
+
+async function watch(): Promise<Watched> {
+  const broker = await startTestBroker({ configLines: ['sys_interval 1'] });
+  const { url } = await createTestDatabase();
+  const sql = new pg.Client({ connectionString: url });
+  sql.on('error', () => undefined);
+  await sql.connect();
+  const env = { DATABASE_URL: url, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url };
+  return { broker, sql, env, app: await start(env) };
+}
+
+async function start(env: Record<string, string>): Promise<RunningApp> {
+  const app = await startApp('broker-watcher', env);
+  await app.waitForReady();
+  return app;
+}
+
+async function number(sql: pg.Client, text: string): Promise<number> {
+  const { rows } = await sql.query<{ n: number }>(text);
+  return rows[0]!.n;
+}
+
+async function metric(app: RunningApp, series: string): Promise<number> {
+  const text = await (await fetch(`${app.url}/metrics`)).text();
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${series} `))
+      ?.split(' ')
+      .at(-1),
+  );
+}
+
+const connect = (url: string, clientId: string): Promise<MqttClient> =>
+  connectAsync(url, { protocolVersion: 4, clientId, reconnectPeriod: 0 });
+
+/** What really happened, by client id: connections and subscriptions made, connections left. */
+class ClientLedger {
+  readonly connections = new Map<string, number>();
+  left = 0;
+
+  async visit(url: string, id: string): Promise<void> {
+    const client = await connect(url, id);
+    this.connections.set(id, (this.connections.get(id) ?? 0) + 1);
+    await client.subscribeAsync('t', { qos: 0 });
+    await client.subscribeAsync('t', { qos: 0 }); // a second line of the same text, usually in the same second
+    await client.endAsync();
+    this.left += 1;
+  }
+}
+
+describe('history of the broker under faults', () => {
+  it('has every session of a storm of 1,000 clients in a second, and as many open as the broker counts', async () => {
+    const { broker, sql, app } = await watch();
+    const startMs = performance.now();
+    const clients = await Promise.all(Array.from({ length: 1_000 }, (_, i) => connect(broker.url, `storm-${i}`)));
+    const stormMs = Math.round(performance.now() - startMs);
+    const count = `SELECT count(*)::int AS n FROM sessions WHERE client LIKE 'storm-%' AND end_ts IS NULL`;
+    await until(async () => (await number(sql, count)) === 1_000);
+    await until(async () => (await metric(app, 'broker_clients_connected')) === 1_001);
+    await until(async () => (await metric(app, 'broker_sessions_drift')) === 0);
+    for (const client of clients) client.stream.destroy();
+    await until(async () => (await number(sql, count)) === 0);
+    const again = await Promise.all(Array.from({ length: 1_000 }, (_, i) => connect(broker.url, `storm-${i}`)));
+    await until(async () => (await number(sql, count)) === 1_000);
+    expect(await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client LIKE 'storm-%'`)).toBe(2_000);
+    expect(await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client LIKE 'storm-%' AND start_uncertain`)).toBe(0);
+    expect(await metric(app, 'broker_sessions_drift')).toBe(0);
+    console.info(`1,000 clients connected in ${stormMs} ms`);
+    for (const client of again) client.stream.destroy();
+    expect(await app.stop()).toBe(0);
+  });
+
+  it('loses and doubles nothing when the watcher is killed and away for 5 s, during traffic', async () => {
+    const { broker, sql, env, app } = await watch();
+    const ledger = new ClientLedger();
+    let going = true;
+    const traffic = (async () => {
+      for (let i = 0; going; i++) await Promise.all([ledger.visit(broker.url, `busy-${i % 7}`), sleep(10)]);
+    })();
+    await sleep(2_000);
+    await app.kill();
+    await sleep(5_000);
+    const second = await start(env);
+    await sleep(2_000);
+    going = false;
+    await traffic;
+    const visits = [...ledger.connections.values()].reduce((sum, n) => sum + n, 0);
+    expect(ledger.left).toBe(visits);
+    await until(
+      async () =>
+        (await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client LIKE 'busy-%' AND end_ts IS NOT NULL`)) === visits,
+    );
+    await sleep(500); // what is doubled would come now
+    const { rows } = await sql.query<{ action: string; n: number }>(
+      `SELECT action, count(*)::int AS n FROM events WHERE client LIKE 'busy-%' GROUP BY action ORDER BY action`,
+    );
+    expect(rows).toEqual([
+      { action: 'connected', n: visits },
+      { action: 'disconnected', n: visits },
+      { action: 'subscribe', n: 2 * visits },
+    ]);
+    const bySession = await sql.query<{ client: string; n: number }>(
+      `SELECT client, count(*)::int AS n FROM sessions WHERE client LIKE 'busy-%' AND end_reason = 'clean_disconnect' GROUP BY client`,
+    );
+    expect(new Map(bySession.rows.map(({ client, n }) => [client, n]))).toEqual(new Map(ledger.connections));
+    expect(await number(sql, `SELECT count(*)::int AS n FROM observation_gaps`)).toBe(0);
+    console.info(
+      `${visits} visits, ${4 * visits} lines, each one event; ${await metric(second, 'mqtt_messages_processed_total{result="duplicate"}')} redelivered`,
+    );
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('has a gap when the watcher was away for too long, doubts the sessions across it, and shows the drift', async () => {
+    const { broker, sql, env, app } = await watch();
+    const [stays, leaves] = await Promise.all([connect(broker.url, 'stays'), connect(broker.url, 'leaves')]);
+    await until(async () => (await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client IN ('stays', 'leaves')`)) === 2);
+    await app.stop();
+    await sleep(500);
+    await leaves.endAsync();
+    await connect(broker.url, 'came');
+    await sleep(AWAY_MS);
+    const second = await start(env);
+    const { rows } = await until(async () => {
+      const found = await sql.query<{ reason: string; seconds: number }>(
+        `SELECT reason, extract(epoch FROM to_ts - from_ts)::int AS seconds FROM observation_gaps`,
+      );
+      return found.rows.length > 0 && found;
+    });
+    expect(rows).toMatchObject([{ reason: 'watcher_down' }]);
+    expect(Math.abs(rows[0]!.seconds - (AWAY_MS / 1_000 - 20))).toBeLessThan(6);
+    const { rows: open } = await sql.query(
+      `SELECT client, end_uncertain FROM sessions WHERE client <> $1 AND end_ts IS NULL ORDER BY client`,
+      [OWN],
+    );
+    // Nobody told the watcher who left and who came: it says that it does not know.
+    expect(open).toEqual([
+      { client: 'leaves', end_uncertain: true },
+      { client: 'stays', end_uncertain: true },
+    ]);
+    expect(await metric(second, 'broker_observation_gaps_total{reason="watcher_down"}')).toBe(1);
+    const another = await connect(broker.url, 'another');
+    await until(async () => (await metric(second, 'broker_clients_connected')) === 4);
+    expect(await metric(second, 'broker_sessions_open')).toBe(4 + (await metric(second, 'broker_sessions_drift')));
+    await stays.endAsync();
+    await until(async () => (await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client = 'stays' AND end_ts IS NULL`)) === 0);
+    await another.endAsync();
+    expect(await second.stop()).toBe(0);
+  }, 120_000);
+});
