@@ -2,13 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import prettier from 'prettier';
 import { ApiConfig } from '../dist/apps/api/src/api.config.js';
+import { BrokerWatcherConfig } from '../dist/apps/broker-watcher/src/broker-watcher.config.js';
 import { UpConfig } from '../dist/apps/cli/src/up/up.config.js';
 import { IngestBridgeConfig } from '../dist/apps/ingest-bridge/src/ingest-bridge.config.js';
 import { describeSettings } from '../dist/libs/config/src/index.js';
 
 const START = '<!-- configuration: made by `npm run docs`, do not edit -->';
 const END = '<!-- /configuration -->';
-const CONFIGS = { 'npm start': UpConfig, api: ApiConfig, 'ingest-bridge': IngestBridgeConfig };
+const CONFIGS = { 'npm start': UpConfig, api: ApiConfig, 'ingest-bridge': IngestBridgeConfig, 'broker-watcher': BrokerWatcherConfig };
 
 /** Settings by name: which apps read each, and with which default. */
 const settings = new Map();
