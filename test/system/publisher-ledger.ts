@@ -1,3 +1,4 @@
+import { onCleanUp } from '@tallystick/testing';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectAsync, type MqttClient } from 'mqtt';
 
@@ -37,7 +38,10 @@ export class PublisherLedger {
   private constructor(private readonly client: MqttClient) {}
 
   static async connect(url: string): Promise<PublisherLedger> {
-    return new PublisherLedger(await connectAsync(url, { protocolVersion: 5, keepalive: 600 }));
+    const client = await connectAsync(url, { protocolVersion: 5, keepalive: 600 });
+    // Also when a spec fails half-way: a client that goes on reconnecting would break the spec files that follow.
+    onCleanUp(() => Promise.resolve(void client.end(true)));
+    return new PublisherLedger(client);
   }
 
   /** Resolves when the broker has acknowledged it. */
