@@ -17,6 +17,8 @@ import { Redeliveries } from './recovery/redeliveries.js';
 
 /** Payload bytes unacknowledged at once; with this much the process stays well below 250 MB. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
+/** Longer than a statement may take; short enough to be at work again within 30 s after connections have silently died. */
+const SILENCE_LIMIT_MS = 20_000;
 const DATABASE_CHECK = Symbol('database check');
 const BROKER_CHECK = Symbol('broker check');
 const WRITER_CHECK = Symbol('writer check');
@@ -60,7 +62,8 @@ export class IngestBridgeModule implements OnApplicationShutdown {
 
 function databaseConnection({ database }: Readonly<IngestBridgeConfig>): DatabaseConnection {
   const logger = new Logger(DatabaseConnection.name);
-  const dataSource = createDataSource(database.connectionUrl, { poolSize: database.poolSize, applicationName: 'ingest-bridge' });
+  const { poolSize, connectionUrl } = database;
+  const dataSource = createDataSource(connectionUrl, { poolSize, applicationName: 'ingest-bridge', silenceLimitMs: SILENCE_LIMIT_MS });
   return new DatabaseConnection(dataSource, {
     allowDataLoss: database.allowDataLoss,
     onRetry: (error, delayMs) => logger.warn('database not reachable, trying again', { reason: error.message, delayMs }),

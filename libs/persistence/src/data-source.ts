@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { Socket } from 'node:net';
 import { DataSource } from 'typeorm';
 import { Batch } from './entities/batch.js';
 import { BrokerClient } from './entities/broker-client.js';
@@ -22,10 +23,13 @@ export interface DataSourceOptions {
   poolSize?: number;
   /** Shown in pg_stat_activity. */
   applicationName?: string;
+  /** A connection on which nothing has been heard or sent for so long is given up; by default it is waited for. */
+  silenceLimitMs?: number;
 }
 
 /** A TypeORM data source for the schema, not yet connected. Connecting gives up after 2 s; idle connections close after 30 s. */
 export function createDataSource(url: string, options: DataSourceOptions = {}): DataSource {
+  const { silenceLimitMs } = options;
   return new DataSource({
     type: 'postgres',
     url,
@@ -38,10 +42,26 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
     applicationName: options.applicationName ?? 'tallystick',
     poolSize: options.poolSize ?? 10,
     connectTimeoutMS: 2_000,
-    extra: { idleTimeoutMillis: 30_000, keepAlive: true },
+    extra: {
+      idleTimeoutMillis: 30_000,
+      keepAlive: true,
+      ...(silenceLimitMs !== undefined && { stream: () => mortalSocket(silenceLimitMs) }),
+    },
     // An idle connection that breaks is replaced by the pool at its next use; the query that meets it reports the error.
     poolErrorHandler: () => undefined,
   });
+}
+
+/**
+ * A connection may be dead without having been closed: a firewall or a proxy forgot it. Keepalive does not tell, since it waits
+ * for what was sent to be delivered, for a quarter of an hour on Linux. The query under way fails with ETIMEDOUT.
+ */
+function mortalSocket(silenceLimitMs: number): Socket {
+  const socket = new Socket();
+  socket.setTimeout(silenceLimitMs, () => {
+    socket.destroy(Object.assign(new Error(`the database has been silent for ${silenceLimitMs} ms`), { code: 'ETIMEDOUT' }));
+  });
+  return socket;
 }
 
 /** The entry of the TypeORM command line only: `npm run migration:generate`. */

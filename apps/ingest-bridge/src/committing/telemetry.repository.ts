@@ -12,6 +12,11 @@ import { BatchTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 import type { PlanStore } from './writer-lane.js';
 
+/**
+ * When our connection dies silently, the server must not hold its locks for ever: the next try would wait for them. Both limits are
+ * below the one at which we give the connection up. None on COMMIT, which may have to wait for a replica.
+ */
+const BEGIN = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'`;
 const ROWS_PER_CHUNK = 50;
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
@@ -22,7 +27,7 @@ const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
 export class TelemetryRepository implements AdmissionQueries, PlanStore {
   private readonly devices = new DeviceRegistry();
   /** Starts every commit, and refuses it when another process has taken our place. */
-  private begin = 'BEGIN';
+  private begin = BEGIN;
 
   constructor(
     private readonly connection: DatabaseConnection,
@@ -37,7 +42,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     const { dataSource } = this.connection;
     const receiver = this.config.mqtt.clientId;
     const [row] = await dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]);
-    this.begin = `BEGIN; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
+    this.begin = `${BEGIN}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
   }
 
   /** Throws, with the code that means `replaced`, when another process has taken our place. */
