@@ -151,7 +151,7 @@ describe(`the wire to the database (FAULT_SEED=${seed})`, () => {
     async () => {
       const toBroker = await FaultProxy.start(broker.port);
       const database = await createTestDatabase();
-      const env = { MQTT_KEEPALIVE_S: '3', BATCH_SIZE: '100000', MAX_UNACKNOWLEDGED: '1000' };
+      const env = { MQTT_KEEPALIVE_S: '6', BATCH_SIZE: '100000', MAX_UNACKNOWLEDGED: '1000' };
       const bridge = await startBridge(database.url, `mqtt://127.0.0.1:${toBroker.port}`, env);
       await query(database.url, delayCommits(2));
       const load = ledger.load({ ratePerS: 1_500, tenants: 1 });
