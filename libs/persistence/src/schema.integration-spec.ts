@@ -118,6 +118,38 @@ describe('the database', () => {
     expect(await partitionsRead(`received_at >= '2034-01-05T12:00Z' AND received_at < '2034-01-06T12:00Z'`)).toBe(2);
   });
 
+  it('reads one device for a message of it, also before the first ANALYZE, and finds the devices of a site by index', async () => {
+    const { url } = await createTestDatabase();
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query(
+      `INSERT INTO devices (tenant_id, device_id, site_id) SELECT 't', 'd' || n, 's' || n % 10 FROM generate_series(1, 1000) n`,
+    );
+    const [batchId, now] = [uuidv7(Date.now()), new Date()];
+    await client.query(
+      `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, open_root, receiver)
+       VALUES ($1, 't', repeat('0', 64), 100, $2, $2, '\\x00', 'r')`,
+      [batchId, now],
+    );
+    await client.query('SELECT ensure_partitions($1, $1)', [now]);
+    for (let n = 1; n <= 100; n++) {
+      await client.query(
+        `INSERT INTO messages (message_id, batch_id, leaf_index, tenant_id, site_id, device_id, topic, message_hash, payload, payload_size, nonce, received_at, qos, retained)
+         VALUES ($1, $2, $3, 't', 's', 'd' || $3::int, 'x', '', '', 0, '', $4, 1, false)`,
+        [uuidv7(now.getTime()), batchId, n, now],
+      );
+    }
+    await client.query('SELECT pg_stat_force_next_flush()');
+    const { rows } = await client.query<{ read: number }>(
+      `SELECT sum(idx_tup_read)::int AS read FROM pg_stat_user_indexes WHERE relname = 'devices'`,
+    );
+    expect(rows[0]!.read).toBeLessThanOrEqual(200);
+    await client.query('SET enable_seqscan = off');
+    const plan = await client.query(`EXPLAIN SELECT * FROM devices WHERE tenant_id = 't' AND site_id = 's1'`);
+    expect(JSON.stringify(plan.rows)).toContain('idx_devices_tenant_site');
+    await client.end();
+  });
+
   it('refuses to change or reopen a sealed batch, and to delete a logged one', async () => {
     const batchId = uuidv7(Date.now());
     await sql(

@@ -2,7 +2,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** A device as its topics name it. Written by ingest-bridge only, but for `public_key`. */
 @Entity('devices')
-@Index('idx_devices_tenant_site', ['tenantId', 'siteId'])
+@Index('idx_devices_tenant_site', ['tenantId', 'siteId'], { where: 'site_id IS NOT NULL' })
 @Index('idx_devices_last_seen', { synchronize: false })
 export class Device {
   @PrimaryColumn('varchar', { name: 'tenant_id', length: 100, primaryKeyConstraintName: 'devices_pkey' })
