@@ -16,6 +16,7 @@ const SHARED_GROUP = 'bench';
  * @property {(servers: { mqttUrl: string, databaseUrl: string, clientId: string }) => Promise<{ script: string, env: Record<string, string> }>} [start]
  * @property {4 | 5} [protocolVersion] of its session
  * @property {string} [filter]
+ * @property {string[]} [schemaChanges] statements that make its empty database another than the product's
  */
 
 /** @type {Contestant[]} */

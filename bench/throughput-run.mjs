@@ -20,6 +20,7 @@ const START_LIMIT_MS = 60_000;
 export async function throughputRun(servers, contestant, { messages, devices }) {
   const database = await freshDatabase(servers, contestant.jsonIndex);
   try {
+    for (const statement of contestant.schemaChanges ?? []) await database.sql.query(statement);
     const emptyBytes = await messagesBytes(database.sql);
     const run = { servers, contestant, database, messages, devices };
     const { startedAtMs, wal, sampler } = contestant.processes === 0 ? await copyRun(run) : await backlogRun(run);
@@ -65,7 +66,8 @@ async function backlogRun({ servers, contestant, database, messages, devices }) 
   }
 }
 
-async function copyRun({ servers, database, messages, devices }) {
+/** COPY alone into `database`: when it began (Unix ms), what it wrote to the WAL (bytes), and its CPU samples. */
+export async function copyRun({ servers, database, messages, devices }) {
   const env = { DATABASE_URL: database.url, MESSAGES: String(messages), DEVICES: String(devices) };
   const consumer = new ConsumerProcess('bench/copy-alone.mjs', env);
   let sampler;
