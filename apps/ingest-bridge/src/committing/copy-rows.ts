@@ -8,7 +8,7 @@ export function copyRow({ message, batchId, leafIndex }: PlannedMessage): string
   return (
     `${batchId}\t${leafIndex}\t${message.messageId}\t${copyText(message.tenantId)}\t${copyText(message.siteId)}\t${copyText(message.deviceId)}\t` +
     `${copyText(message.topic)}\t${message.messageHash}\t${copyText(message.rawData)}\t${copyText(message.rawDataError)}\t` +
-    `\\\\x${message.payload.toString('hex')}\t${message.payload.length}\t\\\\x${message.nonce}\t${timeText(message.receivedAtMs)}\t` +
+    `\\\\x${message.payload.toString('hex')}\t${message.payload.length}\t\\\\x${message.nonce}\t${receiptText(message.receivedAtMs)}\t` +
     `${message.deviceTimestampMs === null ? '\\N' : timeText(message.deviceTimestampMs)}\t${message.qos}\t${message.retained ? 't' : 'f'}\t` +
     `${message.receipt?.packetId ?? '\\N'}\n`
   );
@@ -22,10 +22,14 @@ function copyText(text: string | null): string {
   return SPECIAL.test(text) ? text.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character]!) : text;
 }
 
-const lastTime = { ms: NaN, text: '' };
+function timeText(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}
+
+const lastReceipt = { unixMs: NaN, text: '' };
 
 /** Messages come many to a millisecond, so the last text is kept. */
-function timeText(ms: number): string {
-  if (ms !== lastTime.ms) Object.assign(lastTime, { ms, text: new Date(ms).toISOString() });
-  return lastTime.text;
+function receiptText(unixMs: number): string {
+  if (unixMs !== lastReceipt.unixMs) Object.assign(lastReceipt, { unixMs, text: timeText(unixMs) });
+  return lastReceipt.text;
 }
