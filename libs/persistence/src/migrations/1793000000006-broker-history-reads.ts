@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** What reading the broker's history needs beyond what writing it does. */
-export class BrokerHistoryReads1793000000003 implements MigrationInterface {
-  name = 'BrokerHistoryReads1793000000003';
+export class BrokerHistoryReads1793000000006 implements MigrationInterface {
+  name = 'BrokerHistoryReads1793000000006';
 
   async up(runner: QueryRunner): Promise<void> {
     // A broker's sessions, newest first; and those of a rare end without reading all others.
