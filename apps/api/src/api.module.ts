@@ -4,6 +4,7 @@ import { DatabaseSettings } from '@tallystick/config';
 import { databaseCheck, ObservabilityModule } from '@tallystick/observability';
 import type { ApiConfig } from './api.config.js';
 import { BatchesController } from './batches/batches.controller.js';
+import { BrokersController } from './brokers/brokers.controller.js';
 import { Database } from './database/database.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { AnswerInterceptor } from './http/answer.interceptor.js';
@@ -21,7 +22,7 @@ export class ApiModule {
     return {
       module: ApiModule,
       imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK] })],
-      controllers: [RootController, BatchesController, MessagesController, DevicesController],
+      controllers: [RootController, BatchesController, MessagesController, DevicesController, BrokersController],
       providers: [
         Database,
         { provide: DatabaseSettings, useValue: config.database },

@@ -5,7 +5,7 @@ export { Batch, BATCH_STATUSES, type BatchStatus, CLOSE_REASONS, type CloseReaso
 export { BrokerClient } from './entities/broker-client.js';
 export { BrokerEvent, EVENT_ACTIONS, type EventAction } from './entities/broker-event.js';
 export { BrokerMetric } from './entities/broker-metric.js';
-export { BrokerSession } from './entities/broker-session.js';
+export { BrokerSession, END_REASONS, ENDED_BY, type EndedBy, type EndReason } from './entities/broker-session.js';
 export { BrokerState } from './entities/broker-state.js';
 export { BrokerSubscription } from './entities/broker-subscription.js';
 export { Device } from './entities/device.js';

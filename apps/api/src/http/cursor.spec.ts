@@ -43,6 +43,16 @@ describe('cursors', () => {
     for (const nowMs of [-1, 1.5, '1', null, 1e300]) expect(open(place.keys, nowMs)).toBeUndefined();
   });
 
+  it('holds 64-bit identifiers and the longest client id beside the longest topic', () => {
+    const longest = '"'.repeat(1_200);
+    const keys = [longest, longest, '9223372036854775807'];
+    const mixed: CursorKey[] = ['text', 'text', 'bigint'];
+    expect(openCursor(sealCursor('list', {}, { keys, nowMs: 1 }), 'list', {}, mixed)?.keys).toEqual(keys);
+    for (const id of ['9223372036854775808', '-1', '1e3', '']) {
+      expect(openCursor(sealCursor('list', {}, { keys: [id], nowMs: 1 }), 'list', {}, ['bigint'])).toBeUndefined();
+    }
+  });
+
   it('never throws, whatever it is given', () => {
     const garbled = fc.oneof(
       fc.string({ unit: 'binary' }),

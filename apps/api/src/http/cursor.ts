@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { LAST_INSTANT_MS } from './instant.js';
 
 /** What a list's place is made of: the sort columns of the last row given out, times as Unix milliseconds. */
-export type CursorKey = 'time' | 'uuid' | 'int' | 'text';
+export type CursorKey = 'time' | 'uuid' | 'int' | 'bigint' | 'text';
 
 export interface Place {
   /** One text per sort column. */
@@ -12,7 +12,10 @@ export interface Place {
 }
 
 const VERSION = 1;
-const MAX_LENGTH = 2048;
+/** Of one text to search or sort by: of longer client ids, topics and metrics than this many bytes nothing is stored. */
+export const MAX_TEXT_LENGTH = 1_200;
+/** Two such texts, all of it quotes that JSON escapes, in base64. */
+export const MAX_CURSOR_LENGTH = 8_192;
 
 /** A cursor: base64url of the place and of a hash over the list's name and its filter, so that it fits no other list. */
 export function sealCursor(list: string, filter: object, place: Place): string {
@@ -30,7 +33,7 @@ export function openCursor(text: string, list: string, filter: object, kinds: re
 }
 
 function parsed(text: string): unknown[] | undefined {
-  if (text.length > MAX_LENGTH || !/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
+  if (text.length > MAX_CURSOR_LENGTH || !/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
   try {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
     return Array.isArray(value) ? value : undefined;
@@ -49,8 +52,10 @@ function fits(kind: CursorKey, key: unknown): boolean {
       return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(key);
     case 'int':
       return /^\d{1,10}$/.test(key) && Number(key) <= 0x7fffffff;
+    case 'bigint':
+      return /^\d{1,19}$/.test(key) && BigInt(key) <= 0x7fff_ffff_ffff_ffffn;
     case 'text':
-      return key.length <= 100 && !key.includes('\0');
+      return key.length <= MAX_TEXT_LENGTH && !key.includes('\0');
   }
 }
 

@@ -1,11 +1,13 @@
-import { applyDecorators } from '@nestjs/common';
+import { applyDecorators, type Type } from '@nestjs/common';
 import {
   ApiBadRequestResponse,
   ApiInternalServerErrorResponse,
   ApiNotFoundResponse,
   ApiPayloadTooLargeResponse,
+  ApiProperty,
   ApiServiceUnavailableResponse,
   ApiUnsupportedMediaTypeResponse,
+  getSchemaPath,
 } from '@nestjs/swagger';
 
 const content = { 'application/problem+json': { schema: { $ref: '#/components/schemas/ProblemDto' } } };
@@ -27,4 +29,12 @@ export function Failures({ notFound, body = false }: { notFound?: string; body?:
     ApiInternalServerErrorResponse({ description: '`INTERNAL_ERROR`; the log says more under `requestId`', content }),
     ApiServiceUnavailableResponse({ description: '`DATABASE_UNAVAILABLE`; ask again after `Retry-After` seconds', content }),
   );
+}
+
+/** The type of a property that `@OrNull` documents. Under this name: of a plain `T | null` the Swagger plugin makes what is not valid. */
+export type OrNull<T> = T | null;
+
+/** Documents an object that may be null: in OpenAPI 3.0 `nullable` has no effect beside a reference, only beside `type`. */
+export function OrNull(model: Type): PropertyDecorator {
+  return ApiProperty({ oneOf: [{ $ref: getSchemaPath(model) }, { type: 'object', nullable: true, enum: [null] }] });
 }

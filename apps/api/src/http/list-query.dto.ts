@@ -1,4 +1,5 @@
 import { IsOptional, IsString, Length } from 'class-validator';
+import { MAX_CURSOR_LENGTH } from './cursor.js';
 import { WholeNumber } from './parameters.js';
 
 /** What every list takes. */
@@ -10,6 +11,6 @@ export class ListQuery {
   /** `nextCursor` of the page before, with the same filter. */
   @IsOptional()
   @IsString({ message: 'must be given once' })
-  @Length(1, 2048, { message: 'is not a cursor of this list with this filter' })
+  @Length(1, MAX_CURSOR_LENGTH, { message: 'is not a cursor of this list with this filter' })
   cursor?: string;
 }

@@ -1,10 +1,10 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsDate, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
 import { parseInstant } from './instant.js';
 
-// The kinds of parameter, each with its reading, its check and its schema. All are optional but for `Uuid({ required: true })`.
+// The kinds of parameter, each with its reading, its check and its schema. All are optional unless they say `required`.
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
@@ -52,16 +52,40 @@ export function Sha256Hex(): PropertyDecorator {
   );
 }
 
-/** A tenant, site or device as its topic level spells it. PostgreSQL has no U+0000 in text. */
-export function Identifier(): PropertyDecorator {
-  const options = { message: 'must have 1 to 100 characters, and be given once' };
+/** A tenant, site or device as its topic level spells it. */
+export function Identifier(options: { required?: boolean } = {}): PropertyDecorator {
+  return Text({ max: 100, ...options });
+}
+
+/** A text of 1 to `max` characters, taken as it is. PostgreSQL has no U+0000 in text. */
+export function Text({ max, required = false }: { max: number; required?: boolean }): PropertyDecorator {
+  const options = { message: `must have 1 to ${max} characters, and be given once` };
   return applyDecorators(
-    ApiProperty({ required: false, type: String, minLength: 1, maxLength: 100 }),
-    IsOptional(),
+    ApiProperty({ required, type: String, minLength: 1, maxLength: max }),
+    ...(required ? [] : [IsOptional()]),
     IsString(options),
-    Length(1, 100, options),
+    Length(1, max, options),
     // eslint-disable-next-line no-control-regex
     Matches(/^[^\u0000]*$/, options),
+  );
+}
+
+/** `true` or `false`, and nothing else that languages take for it. */
+export function Flag({ default: value }: { default?: boolean } = {}): PropertyDecorator {
+  return applyDecorators(
+    ApiProperty({ required: false, type: Boolean, ...(value === undefined ? {} : { default: value }) }),
+    IsOptional(),
+    Transform(({ value: text }: { value: unknown }) => (text === 'true' ? true : text === 'false' ? false : text)),
+    IsBoolean({ message: 'must be true or false' }),
+  );
+}
+
+/** One of a few words. */
+export function OneOf(words: readonly string[]): PropertyDecorator {
+  return applyDecorators(
+    ApiProperty({ required: false, enum: words }),
+    IsOptional(),
+    IsIn(words, { message: `must be one of ${words.join(', ')}` }),
   );
 }
 

@@ -7,6 +7,7 @@ export const PROBLEMS = {
   BATCH_NOT_FOUND: { status: 404, title: 'There is no such batch' },
   MESSAGE_NOT_FOUND: { status: 404, title: 'There is no such message' },
   DEVICE_NOT_FOUND: { status: 404, title: 'There is no such device' },
+  BROKER_NOT_FOUND: { status: 404, title: 'There is no such broker' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this address' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'This address does not take this method' },
   UNKNOWN_HOST: { status: 421, title: 'This API does not go by that name' },

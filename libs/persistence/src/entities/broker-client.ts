@@ -3,6 +3,7 @@ import { Column, Entity, Index, PrimaryGeneratedColumn } from 'typeorm';
 /** A client id that was connected to a broker. */
 @Entity('clients')
 @Index('clients_client_unique', ['broker', 'client'], { unique: true })
+@Index('idx_clients_bytes', { synchronize: false })
 export class BrokerClient {
   @PrimaryGeneratedColumn('increment', { type: 'bigint', primaryKeyConstraintName: 'clients_pkey' })
   id: string;

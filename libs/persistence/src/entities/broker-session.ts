@@ -1,12 +1,34 @@
 import { Check, Column, Entity, Index, JoinColumn, ManyToOne, PrimaryGeneratedColumn } from 'typeorm';
 import { BrokerClient } from './broker-client.js';
 
+/** Why a connection ended, in the same words for every version of the broker. */
+export const END_REASONS = [
+  'clean_disconnect',
+  'network',
+  'keepalive_timeout',
+  'taken_over',
+  'protocol_error',
+  'malformed',
+  'oversize',
+  'not_authorised',
+  'administrative',
+  'broker_restart',
+  'unknown',
+] as const;
+export type EndReason = (typeof END_REASONS)[number];
+
+/** Who closed the connection. */
+export const ENDED_BY = ['client', 'broker', 'network', 'unknown'] as const;
+export type EndedBy = (typeof ENDED_BY)[number];
+
 /** One connection of a client; `end_ts` is null while it is open. */
 @Entity('sessions')
 @Check('check_session_end', `"end_ts" >= "start_ts"`)
-@Check('check_ended_by', `"ended_by" IN ('client', 'broker', 'network', 'unknown')`)
+@Check('check_ended_by', `"ended_by" IN (${ENDED_BY.map((by) => `'${by}'`).join(', ')})`)
 @Index('sessions_client_ts_idx', ['broker', 'client', 'startTs'])
 @Index('sessions_open_key', { synchronize: false })
+@Index('idx_sessions_start', { synchronize: false })
+@Index('idx_sessions_end_reason', { synchronize: false })
 export class BrokerSession {
   @PrimaryGeneratedColumn('increment', { type: 'bigint', primaryKeyConstraintName: 'sessions_pkey' })
   id: string;
@@ -51,10 +73,10 @@ export class BrokerSession {
   keepalive: number | null;
 
   @Column('varchar', { name: 'end_reason', length: 20, nullable: true })
-  endReason: string | null;
+  endReason: EndReason | null;
 
   @Column('varchar', { name: 'ended_by', length: 10, nullable: true })
-  endedBy: string | null;
+  endedBy: EndedBy | null;
 
   /** It began before `start_ts`. */
   @Column('boolean', { name: 'start_uncertain', default: false })

@@ -6,6 +6,7 @@ import { BrokerSession } from './broker-session.js';
 @Index('subscriptions_client_topic_idx', ['broker', 'client', 'topic'], { unique: true })
 @Index('idx_subscriptions_session', ['sessionId'])
 @Index('idx_subscriptions_active_topic', { synchronize: false })
+@Index('idx_subscriptions_wildcard', { synchronize: false })
 export class BrokerSubscription {
   @PrimaryGeneratedColumn('increment', { type: 'bigint', primaryKeyConstraintName: 'subscriptions_pkey' })
   id: string;

@@ -1,0 +1,371 @@
+import { type RunningApp, startApp, startTestBroker, type TestBroker, until } from '@tallystick/testing';
+import { connectAsync, type MqttClient } from 'mqtt';
+import { Api } from './api.js';
+
+type Item = Record<string, unknown>;
+
+const secondsAgo = (seconds: number) => new Date(Date.now() - seconds * 1_000);
+/** Whole seconds, as the log has them. */
+const whole = (date: Date) => new Date(Math.floor(date.getTime() / 1_000) * 1_000);
+
+describe('history of brokers', () => {
+  let api: Api;
+  const path = (rest: string) => `/api/v1/brokers/${rest}`;
+  const items = async (rest: string) => (await api.ask<{ items: Item[] }>(path(rest))).body.items;
+  const column = async (rest: string, key: string) => (await items(rest)).map((item) => item[key]);
+
+  const hostile = `x' OR '1'='1" <img src=x> \u202e %_\\`;
+  const connectedAt = whole(secondsAgo(90));
+  beforeAll(async () => {
+    api = await Api.start();
+    const { sql } = api;
+    await sql.query(`SELECT ensure_history_partitions(now() - interval '2 days', now())`);
+    await sql.query(
+      `INSERT INTO broker_state (broker, version, started_at, watched_until, watcher, capabilities) VALUES
+         ('local', 'mosquitto version 2.0.22', now() - interval '1 day', now() + interval '1 hour', 'tallystick-watcher', $1),
+         ('away', 'mosquitto version 1.6.9', now() - interval '9 days', now() - interval '1 hour', 'watcher-2', '{}'),
+         ('new', NULL, NULL, NULL, 'watcher-3', '{}'), ('plant/7 süd', NULL, NULL, NULL, NULL, '{}')`,
+      [
+        {
+          seen: { lines: true },
+          unknownShapes: { 'Warning: 0 new things': 3 },
+          advice: [{ code: 'no_persistence', problem: 'not saved', lines: ['persistence true'] }],
+        },
+      ],
+    );
+    const clients = ['a-1', 'a-2', 'A-3', 'b', 'tallystick-watcher', hostile];
+    await sql.query(
+      `INSERT INTO clients (broker, client, username, first_seen, last_seen)
+       SELECT 'local', unnest($1::text[]), 'user', now() - interval '2 days', now()`,
+      [clients],
+    );
+    await sql.query(`INSERT INTO clients (broker, client) VALUES ('away', 'elsewhere')`);
+    // Of each client five sessions that are over, the last of them in doubt; a-1 and the watcher are connected.
+    await sql.query(
+      `INSERT INTO sessions (broker, client, username, start_ts, end_ts, end_reason, ended_by, end_uncertain)
+       SELECT 'local', c, NULL, $2::timestamptz - n * interval '1 minute', $2::timestamptz - n * interval '1 minute' + interval '30 s',
+         CASE n WHEN 1 THEN 'keepalive_timeout' ELSE 'clean_disconnect' END, CASE n WHEN 1 THEN 'broker' ELSE 'client' END, n = 1
+       FROM unnest($1::text[]) c, generate_series(1, 5) n`,
+      [clients, connectedAt],
+    );
+    await sql.query(
+      `INSERT INTO sessions (broker, client, username, start_ts, address, port, protocol_version, clean_start, keepalive, start_uncertain) VALUES
+         ('local', 'a-1', 'user', $1, '192.0.2.7', 51864, 5, true, 60, false),
+         ('local', 'tallystick-watcher', NULL, $1, NULL, NULL, NULL, NULL, NULL, true), ('away', 'elsewhere', NULL, $1, NULL, NULL, 4, false, 60, false)`,
+      [connectedAt],
+    );
+    await sql.query(
+      `INSERT INTO subscriptions (broker, client, topic, qos, active, created_at, updated_at)
+       SELECT 'local', client, topic, 1, active, now(), now() FROM (VALUES
+         ('a-1', 'plant/+/temperature', true), ('a-1', 'plant/7/#', true), ('a-2', 'plant/7/temperature', true), ('a-2', '#', false),
+         ('b', '$share/workers/plant/#', true), ('b', '+/7/temperature', true), ('tallystick-watcher', '$SYS/broker/log/#', true),
+         ($1, '#', true)) AS s (client, topic, active)`,
+      [hostile],
+    );
+    await sql.query(
+      `INSERT INTO events (broker, ts, action, client, topic, qos, raw, received_at, reason, packet_id)
+       SELECT 'local', $2::timestamptz - n / 3 * interval '1 s',
+         (ARRAY['subscribe', 'disconnected', 'connected', 'unknown'])[1 + n % 4], CASE n % 4 WHEN 3 THEN NULL WHEN 2 THEN $1 ELSE 'a-1' END,
+         CASE WHEN n % 4 = 0 THEN 'plant/' || n END, CASE WHEN n % 4 = 0 THEN 1 END, n || ': ' || $1, now() - interval '1 minute', NULL, 7
+       FROM generate_series(0, 19) n`,
+      [hostile, connectedAt],
+    );
+    await sql.query(
+      `INSERT INTO broker_metrics (broker, metric, value, ts)
+       SELECT 'local', 'uptime', 1000 - 10 * n, now() - n * interval '10 s' - interval '1 s' FROM generate_series(0, 60) n
+       UNION ALL VALUES ('local', 'clients/connected', 5, now() - interval '400 s'), ('local', 'clients/connected', 3, now() - interval '200 s'),
+         ('local', 'load/messages/received/1min', 12.34, now() - interval '5 s'), ('local', 'retained messages/count', 0, now() - interval '300 s'),
+         ('away', 'uptime', 77, now() - interval '1 hour'), ('away', 'clients/connected', 8, now() - interval '1 hour')`,
+    );
+    await sql.query(
+      `INSERT INTO observation_gaps (broker, from_ts, to_ts, reason) VALUES
+         ('local', now() - interval '3 days', now() - interval '71 hours', 'log_expired'),
+         ('local', now() - interval '2 hours', now() - interval '1 hour', 'watcher_down')`,
+    );
+  });
+  afterAll(() => api.stop());
+
+  it('lists brokers with their state', async () => {
+    expect((await items('')).map(({ broker, state, version }) => [broker, state, version])).toEqual([
+      ['away', 'unwatched', 'mosquitto version 1.6.9'],
+      ['local', 'watched', 'mosquitto version 2.0.22'],
+      ['new', 'never_watched', null],
+      ['plant/7 süd', 'never_watched', null],
+    ]);
+    expect(await items(`${encodeURIComponent('plant/7 süd')}/events`)).toEqual([]);
+  });
+
+  it('lists clients by id, with what is open of each', async () => {
+    const all = await items('local/clients');
+    expect(all.map(({ client }) => client)).toEqual(['A-3', 'a-1', 'a-2', 'b', 'tallystick-watcher', hostile]);
+    expect(all[1]).toMatchObject({
+      username: 'user',
+      isWatcher: false,
+      session: {
+        startTs: connectedAt.toISOString(),
+        address: '192.0.2.7',
+        port: 51864,
+        protocolVersion: 5,
+        cleanStart: true,
+        keepalive: 60,
+      },
+    });
+    expect(all[4]).toMatchObject({ isWatcher: true, session: { startUncertain: true, protocolVersion: null } });
+    expect(all[0]).toMatchObject({ session: null });
+    expect(await column('local/clients?connected=true', 'client')).toEqual(['a-1', 'tallystick-watcher']);
+    expect(await column('local/clients?connected=false&clientPrefix=a', 'client')).toEqual(['a-2']);
+    expect(await column('local/clients?clientPrefix=a-', 'client')).toEqual(['a-1', 'a-2']);
+    expect(await column(`local/clients?clientPrefix=${encodeURIComponent("x' OR")}`, 'client')).toEqual([hostile]);
+    expect(await column('local/clients?client=a-1', 'client')).toEqual(['a-1']);
+    expect(await column('local/clients?client=a-', 'client')).toEqual([]);
+    expect(await column('away/clients', 'client')).toEqual(['elsewhere']);
+  });
+
+  it('lists sessions, newest first, by client, state, end and time', async () => {
+    const all = await items('local/sessions');
+    expect(all).toHaveLength(32);
+    const starts = all.map((session) => Date.parse(session['startTs'] as string));
+    expect(starts).toEqual(starts.toSorted((a, b) => b - a));
+    expect(await column('local/sessions?open=true', 'client')).toEqual(['tallystick-watcher', 'a-1']);
+    const [open] = await items('local/sessions?client=a-1&limit=1');
+    expect(open).toMatchObject({ endTs: null, endReason: null, endedBy: null });
+    expect(open!['durationMs']).toBeGreaterThanOrEqual(90_000);
+    const [ended] = await items(`local/sessions?client=${encodeURIComponent(hostile)}&open=false`);
+    expect(ended).toMatchObject({
+      durationMs: 30_000,
+      endReason: 'keepalive_timeout',
+      endedBy: 'broker',
+      startUncertain: false,
+      endUncertain: true,
+    });
+    expect(await items('local/sessions?endReason=keepalive_timeout')).toHaveLength(6);
+    expect(await items('local/sessions?endedBy=client&client=b')).toHaveLength(4);
+    const from = new Date(connectedAt.getTime() - 120_000).toISOString();
+    const to = new Date(connectedAt.getTime() - 60_000).toISOString();
+    expect(await column(`local/sessions?client=b&from=${from}&to=${to}`, 'startTs')).toEqual([from]);
+  });
+
+  it('lists subscriptions, and who receives a topic', async () => {
+    const receivers = async (topic: string) =>
+      (await items(`local/subscriptions?receives=${encodeURIComponent(topic)}`)).map(
+        ({ client, topic: filter }) => `${client as string} ${filter as string}`,
+      );
+    expect(await items('local/subscriptions')).toHaveLength(7);
+    expect(await column('local/subscriptions?active=false', 'topic')).toEqual(['#']);
+    expect(await column('local/subscriptions?client=a-1', 'topic')).toEqual(['plant/+/temperature', 'plant/7/#']);
+    expect(await column(`local/subscriptions?topic=${encodeURIComponent('#')}`, 'client')).toEqual([hostile]);
+    expect((await receivers('plant/7/temperature')).sort()).toEqual(
+      [
+        'a-1 plant/+/temperature',
+        'a-1 plant/7/#',
+        'a-2 plant/7/temperature',
+        'b $share/workers/plant/#',
+        'b +/7/temperature',
+        `${hostile} #`,
+      ].sort(),
+    );
+    expect((await receivers('plant/7')).sort()).toEqual(['a-1 plant/7/#', 'b $share/workers/plant/#', `${hostile} #`].sort());
+    expect(await receivers('$SYS/broker/log/N')).toEqual(['tallystick-watcher $SYS/broker/log/#']);
+    expect(await column('local/subscriptions?receives=plant/7/temperature&client=a-1', 'connected')).toEqual([true, true]);
+    expect(await column('local/subscriptions?client=a-2', 'connected')).toEqual([false]);
+    expect(await items('away/subscriptions?receives=plant/7/temperature')).toEqual([]);
+  });
+
+  it('lists events, newest first, with the whole line', async () => {
+    const all = await items('local/events');
+    expect(all).toHaveLength(20);
+    expect(all[0]).toMatchObject({
+      ts: connectedAt.toISOString(),
+      raw: `2: ${hostile}`,
+      action: 'connected',
+      client: hostile,
+      packetId: 7,
+      lineCount: 1,
+    });
+    expect(await column('local/events?action=subscribe', 'topic')).toEqual(['plant/0', 'plant/4', 'plant/8', 'plant/12', 'plant/16']);
+    expect(await items(`local/events?client=${encodeURIComponent(hostile)}&action=connected`)).toHaveLength(5);
+    const from = new Date(connectedAt.getTime() - 2_000).toISOString();
+    const to = new Date(connectedAt.getTime() - 1_000).toISOString();
+    expect(await items(`local/events?from=${from}&to=${to}`)).toHaveLength(3);
+    expect(await items('away/events')).toEqual([]);
+  });
+
+  it('lists metrics with their latest values', async () => {
+    expect((await items('local/metrics')).map(({ metric, value, isStale }) => [metric, value, isStale])).toEqual([
+      ['clients/connected', 3, false],
+      ['load/messages/received/1min', 12.34, false],
+      ['retained messages/count', 0, false],
+      ['uptime', 1000, false],
+    ]);
+    expect(await column('away/metrics', 'isStale')).toEqual([true, true]);
+  });
+
+  it('shows a metric over time, repeated while the broker is heard', async () => {
+    const series = async (query: string) => (await api.ask<{ stepMs: number; points: Item[] }>(path(`local/metrics/series?${query}`))).body;
+    const from = secondsAgo(500).toISOString();
+    const { stepMs, points } = await series(`metric=clients/connected&from=${from}&points=50`);
+    expect(stepMs).toBeGreaterThanOrEqual(10_000);
+    // Unknown until 400 s ago, 5 until 200 s ago, 3 since.
+    expect(points.length).toBeGreaterThanOrEqual(38);
+    expect(points.length).toBeLessThanOrEqual(42);
+    expect(points.filter((point) => point['count'] === 1)).toHaveLength(2);
+    expect([points[0]!['last'], points.at(-1)!['last']]).toEqual([5, 3]);
+    expect((await series(`metric=clients/connected&from=${from}&points=1`)).points).toMatchObject([
+      { min: 3, max: 5, avg: 4, last: 3, count: 2 },
+    ]);
+    expect((await series(`metric=uptime&points=2000`)).points.length).toBeLessThanOrEqual(2_000);
+    expect((await series('metric=no/such/metric')).points).toEqual([]);
+    expect((await series(`metric=uptime&from=${secondsAgo(-3_600).toISOString()}`)).points).toEqual([]);
+  });
+
+  it('lists gaps that overlap a range', async () => {
+    expect(await column('local/gaps', 'reason')).toEqual(['watcher_down', 'log_expired']);
+    expect((await items(`local/gaps?from=${secondsAgo(5_400).toISOString()}`))[0]).toMatchObject({ durationMs: 3_600_000 });
+    expect(await items(`local/gaps?from=${secondsAgo(3_500).toISOString()}`)).toEqual([]);
+    expect(await items('new/gaps')).toEqual([]);
+  });
+
+  it('says how complete the history is', async () => {
+    const { body } = await api.ask(path('local/diagnostics'));
+    expect(body).toMatchObject({
+      state: 'watched',
+      isStale: false,
+      openSessions: 2,
+      uncertainSessions: 1,
+      connectedClients: 3,
+      drift: -1,
+      gaps24h: 1,
+      lastGap: { reason: 'watcher_down' },
+      unknownLines: [{ shape: 'Warning: 0 new things', count: 3 }],
+      advice: [{ code: 'no_persistence', lines: ['persistence true'] }],
+    });
+    expect((await api.ask(path('away/diagnostics'))).body).toMatchObject({
+      state: 'unwatched',
+      isStale: true,
+      connectedClients: 8,
+      drift: null,
+    });
+    expect((await api.ask(path('new/diagnostics'))).body).toMatchObject({
+      state: 'never_watched',
+      heartbeatAt: null,
+      connectedClients: null,
+      lastGap: null,
+      advice: [],
+    });
+  });
+
+  it.each([
+    '',
+    'local/clients',
+    'local/sessions',
+    'local/sessions?client=b',
+    'local/subscriptions',
+    'local/subscriptions?receives=plant/7/temperature',
+    'local/events',
+    'local/events?client=a-1',
+    'local/metrics',
+    'local/gaps',
+  ])('pages through %j without loss or repetition', async (rest) => {
+    const whole = await items(rest);
+    expect(whole.length).toBeGreaterThan(1);
+    const pages = await api.pages<Item>(`${path(rest)}${rest.includes('?') ? '&' : '?'}limit=1`);
+    expect(pages.every((page) => page.length === 1)).toBe(true);
+    const stable = (item: Item) => ({ ...item, durationMs: 0 });
+    expect(pages.flat().map(stable)).toEqual(whole.map(stable));
+  });
+
+  it.each(['clients', 'sessions', 'subscriptions', 'events', 'metrics', 'metrics/series?metric=uptime', 'gaps', 'diagnostics'])(
+    'has no %s of an unknown broker',
+    async (rest) => {
+      for (const broker of ['nobody', 'LOCAL', encodeURIComponent("local' --"), '%25']) {
+        const { status, body } = await api.ask(path(`${broker}/${rest}`));
+        expect([status, body['code']]).toEqual([404, 'BROKER_NOT_FOUND']);
+      }
+      for (const broker of ['%00', 'x'.repeat(101)]) expect((await api.ask(path(`${broker}/${rest}`))).status).toBe(400);
+    },
+  );
+
+  it.each([
+    ['?state=watched', 'state'],
+    ['local/clients?prefix=a', 'prefix'],
+    ['local/clients?connected=1', 'connected'],
+    ['local/clients?connected=true&connected=true', 'connected'],
+    ['local/clients?client=', 'client'],
+    ['local/clients?clientPrefix=%00', 'clientPrefix'],
+    [`local/clients?client=${'x'.repeat(1_201)}`, 'client'],
+    ['local/sessions?open=yes', 'open'],
+    ['local/sessions?endedBy=me', 'endedBy'],
+    ['local/sessions?endReason=network&endReason=unknown', 'endReason'],
+    ['local/sessions?from=yesterday', 'from'],
+    ['local/sessions?from=2016-11-21T00:00:00Z', 'from'],
+    ['local/subscriptions?active=', 'active'],
+    ['local/subscriptions?receives=a/%2B', 'receives'],
+    ['local/subscriptions?receives=a/%23', 'receives'],
+    ['local/subscriptions?receives=$share/g/a', 'receives'],
+    [`local/subscriptions?receives=${'/'.repeat(200)}`, 'receives'],
+    ['local/subscriptions?receives=a&active=false', 'active'],
+    ['local/events?action=publish', 'action'],
+    ['local/events?limit=501', 'limit'],
+    ['local/metrics?metric=uptime', 'metric'],
+    ['local/metrics/series', 'metric'],
+    ['local/metrics/series?metric=uptime&points=2001', 'points'],
+    ['local/metrics/series?metric=uptime&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z', 'from'],
+    ['local/gaps?from=2026-11-21T00:00:00Z&to=2026-11-20T00:00:00Z', 'from'],
+  ])('refuses %.70s', async (rest, parameter) => {
+    const { status, body } = await api.ask<{ code: string; errors: { parameter: string }[] }>(path(rest));
+    expect([status, body.code, body.errors.map((error) => error.parameter)]).toEqual([400, 'INVALID_PARAMETER', [parameter]]);
+  });
+
+  it('refuses a query of diagnostics, and a cursor of another broker', async () => {
+    expect((await api.ask(path('local/diagnostics?verbose=1'))).body['code']).toBe('INVALID_PARAMETER');
+    const cursor = (await api.ask(path('local/gaps?limit=1'))).body['nextCursor'] as string;
+    expect((await api.ask(path(`away/gaps?cursor=${cursor}`))).status).toBe(400);
+    expect((await api.ask(path(`local/gaps?cursor=${cursor}`))).status).toBe(200);
+  });
+});
+
+describe('a watched Mosquitto', () => {
+  let broker: TestBroker;
+  let api: Api;
+  let watcher: RunningApp;
+  let client: MqttClient;
+  beforeAll(async () => {
+    broker = await startTestBroker({ configLines: ['sys_interval 1'] });
+    api = await Api.start();
+    const { rows } = await api.sql.query<{ name: string }>('SELECT current_database() AS name');
+    const url = new URL(process.env['TEST_DATABASE_URL']!);
+    url.pathname = `/${rows[0]!.name}`;
+    watcher = await startApp('broker-watcher', { DATABASE_URL: url.href, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url });
+    await watcher.waitForReady();
+    client = await connectAsync(broker.url, { protocolVersion: 5, clientId: 'meter 1', reconnectPeriod: 0 });
+    await client.subscribeAsync('plant/+/commands', { qos: 1 });
+  });
+  afterAll(async () => {
+    await client.endAsync();
+    expect(await watcher.stop()).toBe(0);
+    await api.stop();
+  });
+
+  it('shows who is connected, who receives a topic, and that nothing is missing', async () => {
+    const ask = async (rest: string) => (await api.ask<{ items: Item[] }>(`/api/v1/brokers/local/${rest}`)).body.items;
+    const [receiver] = await until(async () => {
+      const { status, body } = await api.ask<{ items?: Item[] }>('/api/v1/brokers/local/subscriptions?receives=plant/7/commands');
+      return status === 200 && body.items!.length > 0 && body.items!;
+    });
+    expect(receiver).toMatchObject({ client: 'meter 1', topic: 'plant/+/commands', qos: 1, connected: true });
+    expect(await ask('clients?connected=true')).toMatchObject([{ client: 'meter 1' }, { client: 'tallystick-watcher', isWatcher: true }]);
+    const lines = await ask('events?client=meter%201');
+    expect(lines.map(({ action }) => action)).toEqual(['subscribe', 'connected']);
+    expect(lines[0]!['raw']).toMatch(/^\d+: meter 1 1 plant\/\+\/commands$/);
+    await until(async () => (await api.ask('/api/v1/brokers/local/diagnostics')).body['drift'] === 0);
+    expect((await api.ask('/api/v1/brokers/local/diagnostics')).body).toMatchObject({
+      state: 'watched',
+      version: expect.stringMatching(/^mosquitto version /) as string,
+      isStale: false,
+      connectedClients: 2,
+      advice: [],
+    });
+    const { points } = (await api.ask<{ points: Item[] }>('/api/v1/brokers/local/metrics/series?metric=clients/connected')).body;
+    expect(points.at(-1)).toMatchObject({ last: 2 });
+  });
+});
