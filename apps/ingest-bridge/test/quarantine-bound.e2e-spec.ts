@@ -123,4 +123,16 @@ describe('the quarantine', () => {
     await until(async () => (await quarantineBytes(bridge)) <= BOUND, { timeoutMs: 20_000 });
     expect((await removed(bridge)).size + (await count(bridge.sql, 'rejected_messages'))).toBe(BAD);
   });
+
+  it('is left to another bridge that is trimming, and looked after again soon', async () => {
+    const lock = `hashtextextended('tallystick.trim_quarantine', 0)`;
+    await bridge.sql.query(`SELECT pg_advisory_lock(${lock})`);
+    const BAD = 2_000;
+    await flood(device, BAD);
+    await until(async () => (await count(bridge.sql, 'rejected_messages')) === BAD);
+    expect(await removed(bridge)).toMatchObject({ size: 0 });
+    await bridge.sql.query(`SELECT pg_advisory_unlock(${lock})`);
+    await until(async () => (await quarantineBytes(bridge)) <= BOUND, { timeoutMs: 20_000 });
+    expect(bridge.app.logs.some((line) => String(line.message).startsWith('the quarantine could not be trimmed'))).toBe(false);
+  });
 });

@@ -15,8 +15,8 @@ const ROW_BYTES = 400;
 
 /**
  * Keeps the quarantine within its bound: at start, every ten minutes, and in a flood whenever this process has added a sixteenth of
- * QUARANTINE_MAX_BYTES. So the bound is overrun by no more than that for each bridge, and what is committed while a trim runs.
- * Commits neither wait for it nor fail with it.
+ * QUARANTINE_MAX_BYTES. So the bound is overrun by no more than that for each bridge, and what is committed while a trim runs or
+ * another bridge is left to it. Commits neither wait for it nor fail with it.
  */
 @Injectable()
 export class QuarantineKeeper implements OnModuleDestroy {
