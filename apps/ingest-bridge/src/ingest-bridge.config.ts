@@ -104,6 +104,21 @@ export class IngestBridgeConfig {
   @Max(10_000_000)
   readonly maxNewDevicesPerMinute: number = 10_000;
 
+  @Setting({
+    env: 'QUARANTINE_MAX_BYTES',
+    describe: 'Most bytes in quarantine (payload, topic, and 400 for the rest of a row); beyond it the oldest rejections are removed.',
+  })
+  @IsInt()
+  @Min(1_048_576)
+  @Max(1_099_511_627_776)
+  readonly quarantineMaxBytes: number = 1_073_741_824;
+
+  @Setting({ env: 'QUARANTINE_MAX_AGE_DAYS', describe: 'Age in days after which a rejection is removed from quarantine.' })
+  @IsInt()
+  @Min(1)
+  @Max(36_500)
+  readonly quarantineMaxAgeDays: number = 90;
+
   @Group(HttpSettings, { port: 3001 })
   readonly http: HttpSettings;
 

@@ -11,6 +11,8 @@ import { Writer } from './committing/writer.js';
 import { IngestMetrics } from './ingest.metrics.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
 import { IntakeController, TELEMETRY_ROUTE } from './intake/intake.controller.js';
+import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
+import { QuarantineRepository } from './quarantine/quarantine.repository.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { FilterMemoryRepository } from './recovery/filter-memory.repository.js';
 import { Redeliveries } from './recovery/redeliveries.js';
@@ -48,6 +50,8 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         TelemetryRepository,
         PartitionKeeper,
         Writer,
+        QuarantineRepository,
+        QuarantineKeeper,
         { provide: DATABASE_CHECK, useFactory: databaseCheck, inject: [DatabaseConnection] },
         { provide: BROKER_CHECK, useFactory: brokerCheck, inject: [DeferredAckMqttServer, BrokerWatch] },
         { provide: WRITER_CHECK, useFactory: (writer: Writer) => problemCheck('writer', writer), inject: [Writer] },

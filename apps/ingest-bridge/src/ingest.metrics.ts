@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Metrics } from '@tallystick/observability';
+import { TRIM_REASONS, type TrimReason } from '@tallystick/persistence';
 import type { CommitPlan } from './batching/commit-plan.js';
 import { COMMIT_FAILURES, type CommitFailure } from './committing/commit-error.js';
 
@@ -15,6 +16,7 @@ export class IngestMetrics {
   private readonly batchDuration;
   private readonly writeDuration;
   private readonly commitFailures;
+  private readonly quarantineRemoved;
 
   constructor(private readonly metrics: Metrics) {
     this.received = metrics.counter({ name: 'mqtt_messages_received_total', help: 'Messages that the broker delivered.' });
@@ -46,6 +48,11 @@ export class IngestMetrics {
       help: 'Failed tries of a commit.',
       labels: { failure: COMMIT_FAILURES },
     });
+    this.quarantineRemoved = metrics.counter({
+      name: 'quarantine_removed_total',
+      help: 'Rejections removed from quarantine by this process: older than QUARANTINE_MAX_AGE_DAYS, or beyond QUARANTINE_MAX_BYTES.',
+      labels: { reason: TRIM_REASONS },
+    });
   }
 
   /** Gauges that are read when Prometheus asks. */
@@ -68,6 +75,10 @@ export class IngestMetrics {
 
   countFailure(failure: CommitFailure): void {
     this.commitFailures.inc({ failure });
+  }
+
+  countRemoved(reason: TrimReason, rejections: number): void {
+    this.quarantineRemoved.inc({ reason }, rejections);
   }
 
   countCommit(plan: CommitPlan, durationMs: number): void {

@@ -8,6 +8,7 @@ import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
+import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 import { IngestBridgeModule } from './ingest-bridge.module.js';
@@ -40,6 +41,7 @@ await runApp({
   afterListen: async (app) => {
     await app.get(DatabaseConnection).connect();
     await app.get(PartitionKeeper).start();
+    app.get(QuarantineKeeper).start();
     await recover(app);
     app.get(Writer).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.

@@ -7,12 +7,24 @@ describe('starting ingest-bridge', () => {
       BATCH_SIZE: '0',
       MQTT_TOPICS: 'veep/#',
       WRITER_LANES: 'two',
+      QUARANTINE_MAX_BYTES: '1000',
+      QUARANTINE_MAX_AGE_DAYS: '0',
       LOG_LEVEL: 'loud',
       PORT: '70000',
     });
     expect((await app.exited).code).toBe(78);
     const output = app.logs.map((line) => line.message).join('\n');
-    for (const name of ['BATCH_SIZE', 'MQTT_TOPICS', 'WRITER_LANES', 'LOG_LEVEL', 'PORT', 'DATABASE_HOST', 'MQTT_URL'])
+    for (const name of [
+      'BATCH_SIZE',
+      'MQTT_TOPICS',
+      'WRITER_LANES',
+      'QUARANTINE_MAX_BYTES',
+      'QUARANTINE_MAX_AGE_DAYS',
+      'LOG_LEVEL',
+      'PORT',
+      'DATABASE_HOST',
+      'MQTT_URL',
+    ])
       expect(output).toContain(`${name}: `);
   });
 

@@ -11,11 +11,13 @@ import { BrokerSubscription } from './entities/broker-subscription.js';
 import { Device } from './entities/device.js';
 import { Message } from './entities/message.js';
 import { ObservationGap } from './entities/observation-gap.js';
+import { QuarantineSizeChange } from './entities/quarantine-size-change.js';
+import { QuarantineTrim } from './entities/quarantine-trim.js';
 import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { migrations } from './migrations/index.js';
 
-const telemetry = [Device, Batch, Message, RejectedMessage, Receiver];
+const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver];
 const brokerHistory = [BrokerMetric, BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
 
 export interface DataSourceOptions {

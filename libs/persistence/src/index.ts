@@ -11,6 +11,8 @@ export { BrokerSubscription } from './entities/broker-subscription.js';
 export { Device } from './entities/device.js';
 export { Message } from './entities/message.js';
 export { GAP_REASONS, type GapReason, ObservationGap } from './entities/observation-gap.js';
+export { QuarantineSizeChange } from './entities/quarantine-size-change.js';
+export { QuarantineTrim, TRIM_REASONS, type TrimReason } from './entities/quarantine-trim.js';
 export { Receiver } from './entities/receiver.js';
 export {
   REJECTION_REASONS,

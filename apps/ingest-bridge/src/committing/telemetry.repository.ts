@@ -20,7 +20,7 @@ const BEGIN = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET
 const ROWS_PER_CHUNK = 50;
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
-const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
+export const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
 
 /** The only writer of devices' counters, batches, messages and rejected_messages. */
 @Injectable()

@@ -27,6 +27,8 @@ export class Writer {
   private running: Promise<unknown> = Promise.resolve();
   /** Received and not done with. */
   private inFlight = 0;
+  /** Told of rejections once they are stored. */
+  onQuarantined: (rejections: readonly Rejection[]) => void = () => undefined;
 
   constructor(
     repository: TelemetryRepository,
@@ -123,6 +125,7 @@ export class Writer {
     this.inFlight -= plan.messages.length + plan.rejections.length;
     this.server.acknowledge([...plan.messages.map(({ message }) => message.receipt), ...plan.rejections.map(({ receipt }) => receipt)]);
     this.metrics.countCommit(plan, durationMs);
+    if (plan.rejections.length > 0) this.onQuarantined(plan.rejections);
   }
 
   private abandonBefore(connection: number): void {
