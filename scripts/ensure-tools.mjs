@@ -1,5 +1,6 @@
-// Makes sure of the programs that specs run against but npm does not bring: Mosquitto and its clients; with `--ci` also
-// Debian's PostgreSQL, so that migrations are tried on an older version than the embedded one.
+// Makes sure of the programs that specs run against but npm does not bring: Mosquitto and its clients, and on Linux faketime, which
+// moves the clock of one process; with `--ci` also Debian's PostgreSQL, so that migrations are tried on an older version than the
+// embedded one.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -18,12 +19,18 @@ function onThisMachine(program) {
 }
 
 const packagedPostgres = () => existsSync('/usr/lib/postgresql') && readdirSync('/usr/lib/postgresql').length > 0;
+/** As libs/testing/src/fake-clock.ts finds it. */
+const faketime = () =>
+  ['/usr/lib', '/usr/lib64', ...readdirSync('/usr/lib').map((name) => `/usr/lib/${name}`)].some((folder) =>
+    existsSync(join(folder, 'faketime/libfaketimeMT.so.1')),
+  );
 const wanted = [
   { apt: 'mosquitto', isThere: () => onThisMachine('mosquitto') },
   { apt: 'mosquitto-clients', isThere: () => onThisMachine('mosquitto_pub') },
+  ...(process.platform === 'linux' ? [{ apt: 'faketime', isThere: faketime, without: 'the specs of clock jumps are skipped' }] : []),
   ...(process.argv.includes('--ci') ? [{ apt: 'postgresql', isThere: packagedPostgres }] : []),
 ];
-const missing = () => wanted.filter((tool) => !tool.isThere()).map((tool) => tool.apt);
+const missing = () => wanted.filter((tool) => !tool.isThere());
 
 /** The words before a command that make it root's: none, sudo without a password, or undefined. */
 function asRoot() {
@@ -60,14 +67,22 @@ function install(packages, prefix) {
   spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
-const toInstall = missing();
+const toInstall = missing().map((tool) => tool.apt);
 const prefix = toInstall.length > 0 && isDebian() ? asRoot() : undefined;
 if (prefix) install(toInstall, prefix);
-const left = missing();
+for (const { apt, without } of missing().filter((tool) => tool.without)) console.error(`${apt} is not there: ${without}`);
+const left = missing()
+  .filter((tool) => !tool.without)
+  .map((tool) => tool.apt);
 if (left.length > 0) {
   console.error(`The tests need ${left.join(', ')}, which could not be installed from here. Install with`);
   console.error(`  Debian, Ubuntu: sudo apt-get update && sudo apt-get install --no-install-recommends ${left.join(' ')}`);
   console.error(`  macOS:          brew install ${left.includes('postgresql') ? 'mosquitto postgresql@15' : 'mosquitto'}`);
   process.exit(1);
 }
-console.log(`tools: ${wanted.map((tool) => tool.apt).join(', ')} ${toInstall.length > 0 ? 'installed' : 'are there'}`);
+console.log(
+  `tools: ${wanted
+    .filter((tool) => tool.isThere())
+    .map((tool) => tool.apt)
+    .join(', ')} ${toInstall.length > 0 ? 'installed' : 'are there'}`,
+);

@@ -7,6 +7,8 @@ import { audit, countRows, query, sealedDigests, WHOLE } from './record-oracle.j
 
 const READY_WITHIN_MS = 5_000;
 const STOPPED_WITHIN_MS = 10_000;
+/** sysexits.h EX_SOFTWARE, of an error that nobody expected. */
+const SOFTWARE_ERROR = 70;
 const TIMEOUT_MS = form(180_000, 1_800_000);
 
 describe(`the bridge is killed (FAULT_SEED=${seed})`, () => {
@@ -112,6 +114,33 @@ describe(`the bridge is killed (FAULT_SEED=${seed})`, () => {
     },
     TIMEOUT_MS,
   );
+});
+
+describe('the bridge meets a promise that is rejected and that nobody handles', () => {
+  it('under 500 msg/s: one fatal line, exit 70, and its next life goes on without loss', async () => {
+    const [broker, database] = await Promise.all([startTestBroker(), createTestDatabase()]);
+    const reject = `process.on('SIGUSR2', () => void Promise.reject(new Error('nobody handles this')))`;
+    const rejecting = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(reject)}` };
+    const bridge = await startBridge(database.url, broker.url, rejecting);
+    const ledger = await PublisherLedger.connect(broker.url);
+    const load = ledger.load({ ratePerS: 500 });
+    await until(async () => (await countRows(database.url)) > 500);
+    process.kill(bridge.pid, 'SIGUSR2');
+    expect(await bridge.exited).toEqual({ code: SOFTWARE_ERROR, signal: null });
+    expect(bridge.logs.filter(({ level }) => level === 'fatal')).toMatchObject([
+      { message: 'unhandledRejection', error: { message: 'nobody handles this' } },
+    ]);
+
+    const next = await startBridge(database.url, broker.url);
+    await load.stop();
+    await untilStored(next, database.url, ledger.acknowledged.length);
+    expect(await unaccounted(next)).toBe(0);
+    expect(await next.stop()).toBe(0);
+    const found = await audit(database.url, ledger.acknowledged);
+    report('unhandled rejection under 500 msg/s', { ...found, exitCode: SOFTWARE_ERROR });
+    expect(found).toMatchObject({ ...WHOLE, pending: 0 });
+    await ledger.end();
+  });
 });
 
 describe('the bridge is stopped', () => {

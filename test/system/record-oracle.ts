@@ -13,7 +13,7 @@ export interface Audit {
   lost: number;
   /** Rows beyond the publishes of the same topic and payload, none at all included. */
   doubled: number;
-  /** Rows whose `seq` is not above that of the row before of the same device. */
+  /** Rows whose `seq` is not above that of the row before of the same device: in batches as they were opened, by the database's clock. */
   outOfOrder: number;
   /** Batches whose rows do not give their root, count or leaf hashes. */
   unverified: number;
@@ -75,8 +75,9 @@ const COUNTS = `
         OR split_part(topic, '/', 3) <> m.site_id OR split_part(topic, '/', 4) <> m.device_id
         OR message_hash <> encode(sha256(payload), 'hex') OR payload_size <> length(payload))::int AS misplaced,
     (SELECT count(*) FROM (
-       SELECT (raw_data ->> 'seq')::int <= lag((raw_data ->> 'seq')::int) OVER (PARTITION BY topic ORDER BY batch_id, leaf_index) AS is_late
-       FROM messages WHERE raw_data ? 'seq') o WHERE is_late)::int AS "outOfOrder"`;
+       SELECT (raw_data ->> 'seq')::int <= lag((raw_data ->> 'seq')::int)
+                OVER (PARTITION BY topic ORDER BY b.created_at, batch_id, leaf_index) AS is_late
+       FROM messages m JOIN batches b USING (batch_id) WHERE raw_data ? 'seq') o WHERE is_late)::int AS "outOfOrder"`;
 
 async function compare(sql: pg.Client, entries: readonly LedgerEntry[], table: 'messages' | 'rejected_messages') {
   await sql.query('CREATE TEMP TABLE IF NOT EXISTS ledger (topic text, payload bytea); TRUNCATE ledger');

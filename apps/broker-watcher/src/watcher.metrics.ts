@@ -93,12 +93,12 @@ export class WatcherMetrics {
   }
 
   countCommit({ events, gaps }: HistoryPlan, durationMs: number): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     this.writeDuration.observe(durationMs / 1_000);
-    for (const { line, lineCount, receivedAtMs } of events) {
+    for (const { line, lineCount, arrivedAtMs } of events) {
       this.processed.inc({ result: 'stored' }, lineCount);
       this.events.inc({ action: line.action }, lineCount);
-      this.lineDuration.observe(Math.max(0, nowMs - receivedAtMs) / 1_000);
+      this.lineDuration.observe((nowMs - arrivedAtMs) / 1_000);
     }
     for (const { reason } of gaps) this.gaps.inc({ reason });
   }

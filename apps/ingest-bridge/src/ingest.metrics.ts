@@ -82,15 +82,15 @@ export class IngestMetrics {
   }
 
   countCommit(plan: CommitPlan, durationMs: number): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     this.processed.inc({ result: 'stored' }, plan.messages.length);
     this.processed.inc({ result: 'rejected' }, plan.rejections.length);
     this.writeDuration.observe(durationMs / 1000);
-    for (const { message } of plan.messages) this.messageDuration.observe(Math.max(0, nowMs - message.receivedAtMs) / 1000);
+    for (const { message } of plan.messages) this.messageDuration.observe((nowMs - message.arrivedAtMs) / 1000);
     for (const { batch, closeReason } of plan.changes) {
       if (!closeReason) continue;
       this.batchesCompleted.inc();
-      this.batchDuration.observe((performance.now() - batch.openedAtMs) / 1000);
+      this.batchDuration.observe((nowMs - batch.openedAtMs) / 1000);
     }
   }
 }

@@ -31,6 +31,8 @@ export interface ReceivedPacket {
   retained: boolean;
   /** Unix time in ms of receipt. */
   receivedAtMs: number;
+  /** Monotonic ms of receipt: what durations are measured from. */
+  arrivedAtMs: number;
   /** Undefined for QoS 0: nobody waits for an acknowledgement. */
   receipt: Receipt | undefined;
 }
@@ -192,6 +194,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       qos: packet.qos,
       retained: packet.retain,
       receivedAtMs: Date.now(),
+      arrivedAtMs: performance.now(),
       receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!, packet.payload.length, packet.dup),
     });
     if (this.arrived.length === 1) setImmediate(() => void this.handOver());

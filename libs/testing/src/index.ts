@@ -1,5 +1,6 @@
 export { type Certificate, TestAuthority } from './certificates.js';
 export { onCleanUp, stopAll } from './clean-up.js';
+export { FakeClock, findFaketime } from './fake-clock.js';
 export { type InstalledPostgres, installedPostgres } from './installed-postgres.js';
 export { type AppName, type LogLine, RunningApp, startApp, type StartAppOptions } from './running-app.js';
 export { type Direction, FaultProxy } from './fault-proxy.js';

@@ -7,7 +7,14 @@ const T = 1_700_000_000;
 
 function line(leaf: string, text: string, second = 0): Item {
   const payload = Buffer.from(`${T + second}: ${text}`);
-  const packet = { topic: `$SYS/broker/log/${leaf}`, payload, qos: 1, retained: false, receivedAtMs: (T + second) * 1_000 + 500 };
+  const packet = {
+    topic: `$SYS/broker/log/${leaf}`,
+    payload,
+    qos: 1,
+    retained: false,
+    receivedAtMs: (T + second) * 1_000 + 500,
+    arrivedAtMs: 0,
+  };
   return { kind: 'line', line: receivedLine({ ...packet, receipt: undefined } satisfies ReceivedPacket) };
 }
 

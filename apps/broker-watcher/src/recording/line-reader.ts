@@ -60,11 +60,11 @@ export class LineReader {
     this.history.doubtAll(gap.toMs);
   }
 
-  private readLine({ topic, payload, raw, receivedAtMs, receipt }: ReceivedLine): RecordedLine {
+  private readLine({ topic, payload, raw, receivedAtMs, arrivedAtMs, receipt }: ReceivedLine): RecordedLine {
     const line = storable(parseLogLine(topic, payload, this.dialect, this.history));
     const tsMs = line.ts === null ? receivedAtMs : line.ts * 1_000;
     this.history.apply(line, tsMs, this.dialect, receivedAtMs);
-    return { line, raw, tsMs, receivedAtMs, packetId: receipt?.packetId ?? null, lineCount: 1 };
+    return { line, raw, tsMs, receivedAtMs, arrivedAtMs, packetId: receipt?.packetId ?? null, lineCount: 1 };
   }
 }
 

@@ -11,6 +11,8 @@ export interface ReceivedLine {
   /** SHA-256 of `raw`, hex: with the packet identifier it tells a redelivery. */
   rawHash: string;
   receivedAtMs: number;
+  /** Monotonic ms of receipt. */
+  arrivedAtMs: number;
   receipt: Receipt | undefined;
 }
 
@@ -20,6 +22,8 @@ export interface RecordedLine {
   raw: string;
   tsMs: number;
   receivedAtMs: number;
+  /** Monotonic ms of receipt. */
+  arrivedAtMs: number;
   packetId: number | null;
   lineCount: number;
 }
@@ -27,9 +31,9 @@ export interface RecordedLine {
 /** Of a longer line only this is kept; a broker's are at most 999 bytes. */
 const LONGEST_RAW = 64 * 1024;
 
-export function receivedLine({ topic, payload, receivedAtMs, receipt }: ReceivedPacket): ReceivedLine {
+export function receivedLine({ topic, payload, receivedAtMs, arrivedAtMs, receipt }: ReceivedPacket): ReceivedLine {
   const raw = payload.subarray(0, LONGEST_RAW).toString().replaceAll('\0', '\ufffd');
-  return { topic, payload, raw, rawHash: hashOfRaw(raw), receivedAtMs, receipt };
+  return { topic, payload, raw, rawHash: hashOfRaw(raw), receivedAtMs, arrivedAtMs, receipt };
 }
 
 export function hashOfRaw(raw: string): string {

@@ -14,6 +14,8 @@ export interface TelemetryMessage extends TelemetryContent, Delivery {
   nonce: string;
   /** Leaf of the batch's tree: it depends on nothing that the batch decides. */
   leafHash: Uint8Array;
+  /** Monotonic ms of receipt. */
+  arrivedAtMs: number;
 }
 
 /** A message on its way into `rejected_messages`. */
@@ -35,12 +37,12 @@ export function telemetryMessage(packet: ReceivedPacket, content: TelemetryConte
   const messageHash = hash('sha256', packet.payload, 'hex');
   const nonce = randomNonce();
   const { deviceId } = content;
-  const { topic, receivedAtMs, payload } = packet;
+  const { topic, receivedAtMs, arrivedAtMs, payload } = packet;
   const leafHash = messageLeafHash(
     { messageId, deviceId, topic, receivedAtMs, payloadSize: payload.length, messageHash, nonce },
     nativeSha256,
   );
-  return { ...content, ...delivery(packet), messageId, messageHash, nonce, leafHash };
+  return { ...content, ...delivery(packet), messageId, messageHash, nonce, leafHash, arrivedAtMs };
 }
 
 export function rejection(packet: ReceivedPacket, refusal: Pick<Rejection, 'reason' | 'detail' | 'tenantId'>): Rejection {

@@ -1,12 +1,33 @@
 import { Injectable } from '@nestjs/common';
 import { RedeliveryLedger } from '@tallystick/mqtt';
-import { DatabaseConnection } from '@tallystick/persistence';
+import { DatabaseConnection, uuidv7Floor } from '@tallystick/persistence';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 
 /** Batches in which the last deliveries of a receiver may lie: more than it can have open at once. */
 const RECENT_BATCHES = 20_000;
+/** Of these, the batches changed last among which the last message is looked for. */
+const CHANGED_BATCHES = 1_000;
+/** After a step back of the clock, how many times the ledger is looked through for what the same hours hold twice. */
+const LOOK_THROUGH = 10;
+/** Writer lanes commit out of the order of receipt by less than this. */
+const LANE_SKEW_MS = 1_000;
 
-/** The ledger of this receiver's last deliveries: filled from the database at start, kept by the lanes from then on. */
+interface Span {
+  /** Bounds of message_id, which bound the partitions to read; null without a batch. */
+  first: string | null;
+  past: string | null;
+  /** The message stored last. */
+  newest: string | null;
+  /** There are rejections beyond the time of the clock. */
+  rejectionsAhead: boolean;
+}
+
+/**
+ * The ledger of this receiver's last deliveries: filled from the database at start, kept by the lanes from then on. Last means by
+ * transaction, `age(xmin)`, and not by id: ids follow the clock, and after a step back what was stored last has lower ids than
+ * what was stored before the step. An index knows ids only, so candidates are taken from two ranges of them: up to the message
+ * stored last, and beyond it, where there is something after a step back only.
+ */
 @Injectable()
 export class Redeliveries {
   readonly ledger: RedeliveryLedger;
@@ -23,26 +44,70 @@ export class Redeliveries {
 
   /** Before the first connection to the broker, and again if it failed half-way. */
   async load(): Promise<void> {
-    const { dataSource } = this.connection;
-    const receiver = this.config.mqtt.clientId;
-    // message_id bounds the partitions to read; both queries end as soon as the ledger is full.
-    const rows = await dataSource.query<{ packet_id: number; topic: string; hash: string; id: string }[]>(
-      `WITH recent AS (
-         SELECT batch_id, start_timestamp, end_timestamp FROM batches WHERE receiver = $1 ORDER BY created_at DESC LIMIT $3
-       ), span AS (
-         SELECT uuidv7_floor(min(start_timestamp)) AS first, uuidv7_floor(max(end_timestamp) + interval '1 ms') AS past FROM recent
-       ), stored AS (
-         SELECT message_id AS id, packet_id, topic, message_hash AS hash FROM messages
-         WHERE message_id >= (SELECT first FROM span) AND message_id < (SELECT past FROM span)
-           AND batch_id IN (SELECT batch_id FROM recent) AND packet_id IS NOT NULL
-         ORDER BY message_id DESC LIMIT $2
-       ), quarantined AS (
-         SELECT rejection_id AS id, packet_id, topic, payload_hash AS hash FROM rejected_messages
-         WHERE receiver = $1 AND packet_id IS NOT NULL ORDER BY received_at DESC LIMIT $2
+    const nowId = uuidv7Floor(Date.now() + LANE_SKEW_MS);
+    const { first, past, newest, rejectionsAhead } = await this.span(nowId);
+    const newestId = newest && uuidv7Floor(unixMsOf(newest) + LANE_SKEW_MS);
+    const candidates = (isAhead: boolean) => (isAhead ? LOOK_THROUGH * this.capacity : this.capacity);
+    // IS TRUE keeps the look at the batches a filter of the index scan, which ends when it has enough; PostgreSQL may plan a join as
+    // one that reads and sorts every message.
+    const rows = await this.connection.dataSource.query<{ packet_id: number; topic: string; hash: string }[]>(
+      `WITH recent AS MATERIALIZED (
+         SELECT batch_id FROM batches WHERE receiver = $1 ORDER BY created_at DESC LIMIT $3
+       ), candidates AS (
+         (SELECT message_id AS id, age(xmin) AS age, packet_id, topic, message_hash AS hash FROM messages
+          WHERE message_id >= $4 AND message_id < $5 AND (batch_id IN (SELECT batch_id FROM recent)) IS TRUE AND packet_id IS NOT NULL
+          ORDER BY message_id DESC LIMIT $7)
+         UNION ALL
+         (SELECT message_id, age(xmin), packet_id, topic, message_hash FROM messages
+          WHERE message_id >= $5 AND message_id < $6 AND (batch_id IN (SELECT batch_id FROM recent)) IS TRUE AND packet_id IS NOT NULL
+          ORDER BY message_id DESC LIMIT $2)
+         UNION ALL
+         (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
+          WHERE rejection_id < $8 AND receiver = $1 AND packet_id IS NOT NULL ORDER BY rejection_id DESC LIMIT $9)
+         UNION ALL
+         (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
+          WHERE rejection_id >= $8 AND receiver = $1 AND packet_id IS NOT NULL ORDER BY rejection_id DESC LIMIT $2)
        )
-       SELECT * FROM (SELECT * FROM stored UNION ALL SELECT * FROM quarantined ORDER BY id DESC LIMIT $2) last ORDER BY id`,
-      [receiver, this.capacity, RECENT_BATCHES],
+       SELECT packet_id, topic, hash FROM (SELECT * FROM candidates ORDER BY age, id DESC LIMIT $2) last ORDER BY age DESC, id`,
+      [
+        this.config.mqtt.clientId,
+        this.capacity,
+        RECENT_BATCHES,
+        first,
+        newestId,
+        past,
+        candidates(newestId !== null && newestId < past!),
+        nowId,
+        candidates(rejectionsAhead),
+      ],
     );
     for (const { packet_id, topic, hash } of rows) this.ledger.record({ packetId: packet_id, topic, payloadHash: hash, connection: 0 });
   }
+
+  /** In a batch the leaves are in order of storing, so the message stored last is the last leaf of a batch changed lately. */
+  private async span(nowId: string): Promise<Span> {
+    const [span] = await this.connection.dataSource.query<[Span]>(
+      `WITH recent AS MATERIALIZED (
+         SELECT batch_id, start_timestamp, end_timestamp, age(xmin) AS age FROM batches WHERE receiver = $1 ORDER BY created_at DESC LIMIT $2
+       ), changed AS MATERIALIZED (
+         SELECT batch_id, uuidv7_floor(start_timestamp) AS first, uuidv7_floor(end_timestamp + interval '1 ms') AS past
+         FROM (SELECT * FROM recent ORDER BY age LIMIT $3) lately
+       )
+       SELECT (SELECT uuidv7_floor(min(start_timestamp)) FROM recent) AS first,
+         (SELECT uuidv7_floor(max(end_timestamp) + interval '1 ms') FROM recent) AS past,
+         (SELECT leaf.message_id FROM changed CROSS JOIN LATERAL (
+            SELECT m.message_id, age(m.xmin) AS age FROM messages m
+            WHERE m.batch_id = changed.batch_id AND m.message_id >= changed.first AND m.message_id < changed.past
+            ORDER BY m.leaf_index DESC LIMIT 1) leaf
+          ORDER BY leaf.age, leaf.message_id DESC LIMIT 1) AS newest,
+         EXISTS (SELECT FROM rejected_messages WHERE rejection_id >= $4) AS "rejectionsAhead"`,
+      [this.config.mqtt.clientId, RECENT_BATCHES, CHANGED_BATCHES, nowId],
+    );
+    return span;
+  }
+}
+
+/** The time of a UUIDv7: its first 48 bits. */
+function unixMsOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -103,6 +103,7 @@ export class SimulatedBridge {
       qos: 1,
       retained: false,
       receivedAtMs: 1_795_300_000_000 + this.scheduler.nowMs,
+      arrivedAtMs: this.scheduler.nowMs,
       receipt,
     };
     const intake = takeMessage(topic, packet.payload, intakeRules);
