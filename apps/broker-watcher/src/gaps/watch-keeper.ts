@@ -79,8 +79,8 @@ export class WatchKeeper implements OnModuleDestroy {
   }
 
   private connected(connectedAtMs: number): void {
-    const { watchedUntilMs, resumed, hasConnected } = this;
-    const gap = gapAfter({ watchedUntilMs, connectedAtMs, resumed, isFirst: !hasConnected });
+    const { watchedUntilMs, resumed, hasConnected, vitals } = this;
+    const gap = gapAfter({ watchedUntilMs, connectedAtMs, resumed, version: vitals.version, isFirst: !hasConnected });
     this.hasConnected = true;
     if (gap) this.recorder.tell({ kind: 'gap', gap });
   }
