@@ -86,6 +86,7 @@ describe('history of the broker under faults', () => {
     const { broker, sql, env, app } = await watch();
     const [stays, leaves] = await Promise.all([connect(broker.url, 'stays'), connect(broker.url, 'leaves')]);
     await until(async () => (await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client IN ('stays', 'leaves')`)) === 2);
+    const stoppingMs = Date.now();
     await app.stop();
     await sleep(500);
     await leaves.endAsync();
@@ -99,7 +100,10 @@ describe('history of the broker under faults', () => {
       return found.rows.length > 0 && found;
     });
     expect(rows).toMatchObject([{ reason: 'watcher_down' }]);
-    expect(Math.abs(rows[0]!.seconds - (AWAY_MS / 1_000 - 20))).toBeLessThan(6);
+    // All of the absence but the last 20 s; how long stopping and starting took is the machine's business.
+    const longestS = (Date.now() - stoppingMs) / 1_000 - 20 + 2;
+    expect(rows[0]!.seconds).toBeGreaterThanOrEqual(AWAY_MS / 1_000 - 20 - 1);
+    expect(rows[0]!.seconds).toBeLessThanOrEqual(longestS);
     const { rows: open } = await sql.query(
       `SELECT client, end_uncertain FROM sessions WHERE client <> $1 AND end_ts IS NULL ORDER BY client`,
       [OWN],
