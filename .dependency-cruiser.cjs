@@ -38,6 +38,25 @@ module.exports = {
       from: { path: '^(apps/ingest-bridge/src/(intake|batching)/|libs/mqtt/src/topic-)', pathNot: '(spec|controller)\\.ts$' },
       to: { path: 'node_modules/(@nestjs|typeorm|pg|mqtt)/' },
     },
+    {
+      name: 'what-the-watcher-reads-and-concludes-is-pure',
+      comment:
+        'Lines, sessions, subscriptions, values and gaps: no framework, no database, no file, no network; of edges their types at most.',
+      severity: 'error',
+      from: {
+        path: '^apps/broker-watcher/src/(log-lines|sessions|subscriptions|sys-metrics|gaps)/',
+        pathNot: '(spec|controller|repository|metrics-writer|watch-keeper)\\.ts$',
+      },
+      to: {
+        path: [
+          'node_modules/(@nestjs|typeorm|pg|mqtt)/',
+          '^(node:)?(fs|net|http|https|tls|dns|child_process)(/|$)',
+          '^libs/(config|embedded|mqtt|observability|persistence)/',
+          '(controller|repository|metrics-writer|watch-keeper|recorder)\\.ts$',
+        ],
+        dependencyTypesNot: ['type-only'],
+      },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

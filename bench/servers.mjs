@@ -13,8 +13,11 @@ const DAY_MS = 24 * 3600 * 1000;
 
 /** @typedef {Awaited<ReturnType<typeof startServers>>} Servers */
 
-/** Starts both; `stop` ends them and removes their files. `within` is the folder for the data: the disk that is measured. */
-export async function startServers({ withDatabase = true, within = tmpdir() } = {}) {
+/**
+ * Starts both; `stop` ends them and removes their files. `within` is the folder for the data: the disk that is measured;
+ * `brokerLines` go into mosquitto.conf.
+ */
+export async function startServers({ withDatabase = true, within = tmpdir(), brokerLines = [] } = {}) {
   const dir = mkdtempSync(join(within, 'tallystick-bench-'));
   // However we end: the servers end with this process (libs/embedded), their files here.
   const removeFiles = () => {
@@ -33,7 +36,7 @@ export async function startServers({ withDatabase = true, within = tmpdir() } = 
   setTimeout(overdue, LONGEST_MS).unref();
   const postgres = withDatabase ? await startPostgres(join(dir, 'postgres')) : undefined;
   // What the product asks of a broker; the rest (persistence, set_tcp_nodelay) is in the generated configuration.
-  const configLines = ['max_queued_messages 1000000', 'max_inflight_messages 1000'];
+  const configLines = ['max_queued_messages 1000000', 'max_inflight_messages 1000', ...brokerLines];
   const broker = await startMosquitto({ dir: join(dir, 'mosquitto'), port: 0, configLines });
   const stop = async () => {
     await broker.stop();

@@ -58,9 +58,9 @@ function target(text, wanted, value, show, holds) {
   return { text, wanted, value: show(value), isMet: value === undefined ? undefined : holds(value) };
 }
 
-const atLeast = (text, limit, value) => target(text, `≥ ${limit}`, value, decimal, (found) => found >= limit);
+export const atLeast = (text, limit, value) => target(text, `≥ ${limit}`, value, decimal, (found) => found >= limit);
 const moreThan = (text, limit, value) => target(text, `> ${limit}`, value, decimal, (found) => found > limit);
-const below = (text, limit, value) =>
+export const below = (text, limit, value) =>
   target(
     text,
     `< ${limit}`,

@@ -1,53 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createTestDatabase, type RunningApp, startApp, startTestBroker, type TestBroker, until } from '@tallystick/testing';
-import { connectAsync, type MqttClient } from 'mqtt';
-import pg from 'pg';
+import { until } from '@tallystick/testing';
+import { connect, metric, number, OWN, startWatcher, watch } from './watcher-under-test.js';
 
-const OWN = 'tallystick-watcher';
 /** Beyond the 20 s for which Mosquitto keeps a log line. */
 const AWAY_MS = process.env['FAULTS'] === 'long' ? 60_000 : 30_000;
-
-interface Watched {
-  broker: TestBroker;
-  sql: pg.Client;
-  env: Record<string, string>;
-  app: RunningApp;
-}
-
-async function watch(): Promise<Watched> {
-  const broker = await startTestBroker({ configLines: ['sys_interval 1'] });
-  const { url } = await createTestDatabase();
-  const sql = new pg.Client({ connectionString: url });
-  sql.on('error', () => undefined);
-  await sql.connect();
-  const env = { DATABASE_URL: url, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url };
-  return { broker, sql, env, app: await start(env) };
-}
-
-async function start(env: Record<string, string>): Promise<RunningApp> {
-  const app = await startApp('broker-watcher', env);
-  await app.waitForReady();
-  return app;
-}
-
-async function number(sql: pg.Client, text: string): Promise<number> {
-  const { rows } = await sql.query<{ n: number }>(text);
-  return rows[0]!.n;
-}
-
-async function metric(app: RunningApp, series: string): Promise<number> {
-  const text = await (await fetch(`${app.url}/metrics`)).text();
-  return Number(
-    text
-      .split('\n')
-      .find((line) => line.startsWith(`${series} `))
-      ?.split(' ')
-      .at(-1),
-  );
-}
-
-const connect = (url: string, clientId: string): Promise<MqttClient> =>
-  connectAsync(url, { protocolVersion: 4, clientId, reconnectPeriod: 0 });
 
 /** What really happened, by client id: connections and subscriptions made, connections left. */
 class ClientLedger {
@@ -96,7 +52,7 @@ describe('history of the broker under faults', () => {
     await sleep(2_000);
     await app.kill();
     await sleep(5_000);
-    const second = await start(env);
+    const second = await startWatcher(env);
     await sleep(2_000);
     going = false;
     await traffic;
@@ -130,12 +86,13 @@ describe('history of the broker under faults', () => {
     const { broker, sql, env, app } = await watch();
     const [stays, leaves] = await Promise.all([connect(broker.url, 'stays'), connect(broker.url, 'leaves')]);
     await until(async () => (await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client IN ('stays', 'leaves')`)) === 2);
+    const stoppingMs = Date.now();
     await app.stop();
     await sleep(500);
     await leaves.endAsync();
     await connect(broker.url, 'came');
     await sleep(AWAY_MS);
-    const second = await start(env);
+    const second = await startWatcher(env);
     const { rows } = await until(async () => {
       const found = await sql.query<{ reason: string; seconds: number }>(
         `SELECT reason, extract(epoch FROM to_ts - from_ts)::int AS seconds FROM observation_gaps`,
@@ -143,7 +100,10 @@ describe('history of the broker under faults', () => {
       return found.rows.length > 0 && found;
     });
     expect(rows).toMatchObject([{ reason: 'watcher_down' }]);
-    expect(Math.abs(rows[0]!.seconds - (AWAY_MS / 1_000 - 20))).toBeLessThan(6);
+    // All of the absence but the last 20 s; how long stopping and starting took is the machine's business.
+    const longestS = (Date.now() - stoppingMs) / 1_000 - 20 + 2;
+    expect(rows[0]!.seconds).toBeGreaterThanOrEqual(AWAY_MS / 1_000 - 20 - 1);
+    expect(rows[0]!.seconds).toBeLessThanOrEqual(longestS);
     const { rows: open } = await sql.query(
       `SELECT client, end_uncertain FROM sessions WHERE client <> $1 AND end_ts IS NULL ORDER BY client`,
       [OWN],

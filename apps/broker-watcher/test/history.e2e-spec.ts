@@ -74,19 +74,26 @@ describe('what clients do at a real broker', () => {
     await until(async () => (await activeSubscriptions(watcher.sql)).length === 0);
   });
 
-  it.each([
-    '<img src=x onerror=alert(1)>',
-    '</script>',
-    '\u202eevil',
-    "x (p2, c0, k60, u'admin').",
-    'victim closed its connection.',
-    'victim disconnected.',
-    'victim disconnected, not authorised.',
-    'a as b',
-    'line\u2028separator',
-  ])('keeps the id %j as it is, and closes nobody else’s session', async (id) => {
+  it.each(
+    [
+      '<img src=x onerror=alert(1)>',
+      '</script>',
+      '\u202eevil',
+      "x (p2, c0, k60, u'admin').",
+      'victim closed its connection.',
+      'victim disconnected.',
+      'victim disconnected, not authorised.',
+      'a as b',
+      'line\u2028separator',
+      '\u200f\u2067right to left\u2069',
+      'long '.repeat(180),
+    ].map((id) => [id.slice(0, 40), id] as const),
+  )('keeps the id %j as it is, and closes nobody else’s session', async (_, id) => {
     const { sql } = watcher;
+    const names = async () => (await sql.query<{ client: string }>(`SELECT DISTINCT client FROM sessions`)).rows.map((row) => row.client);
     const victim = await client(broker.url, 'victim');
+    await until(async () => (await sessions(sql, 'victim')).some((row) => row.is_open));
+    const before = await names();
     const hostile = await client(broker.url, id, { username: "u', u'x (p2, c1, k60" });
     await hostile.subscribeAsync('hostile 1 topic', { qos: 1 });
     await hostile.endAsync();
@@ -99,8 +106,29 @@ describe('what clients do at a real broker', () => {
     };
     await until(async () => (await count('disconnected')) === 1);
     expect([await count('connected'), await count('subscribe')]).toEqual([1, 1]);
+    expect((await names()).filter((name) => !before.includes(name))).toEqual([id]);
     expect(await sessions(sql, 'victim')).toEqual(expect.arrayContaining([expect.objectContaining({ is_open: true })]));
     expect((await sessions(sql)).filter((row) => row.client === id)).toMatchObject([{ end_reason: 'clean_disconnect' }]);
+    await victim.endAsync();
+    await until(async () => (await sessions(sql, 'victim')).every((row) => !row.is_open));
+  });
+
+  it('keeps of an id that the broker cuts that somebody came and went, and takes its end for nobody’s', async () => {
+    const { sql } = watcher;
+    const victim = await client(broker.url, 'victim');
+    await until(async () => (await sessions(sql, 'victim')).some((row) => row.is_open));
+    const cut = `SELECT action, client, length(raw) AS characters FROM events WHERE truncated ORDER BY id`;
+    // The second one's last line is cut where it seems to end well.
+    const ids = ['x'.repeat(60_000), `${'x'.repeat(938)} disconnected. Client victim disconnected.`];
+    for (const id of ids) await (await client(broker.url, id)).endAsync();
+    const { rows } = await until(async () => {
+      const found = await sql.query<{ action: string; client: string | null; characters: number }>(cut);
+      return found.rows.length >= 4 && found;
+    });
+    const told = (action: string) => ({ action, client: null, characters: 999 });
+    expect(rows).toEqual([told('connected'), told('disconnected'), told('connected'), told('disconnected')]);
+    expect((await sessions(sql, 'x%')).filter((row) => row.client.length > 100)).toEqual([]);
+    expect((await sessions(sql, 'victim')).filter((row) => row.is_open)).toHaveLength(1);
     await victim.endAsync();
     await until(async () => (await sessions(sql, 'victim')).every((row) => !row.is_open));
   });

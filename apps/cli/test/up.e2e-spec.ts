@@ -6,17 +6,19 @@ import { join } from 'node:path';
 import { freePort, portInUse } from '@tallystick/embedded';
 import { createEmptyDatabase, type RunningApp, startApp, until } from '@tallystick/testing';
 import { connectAsync } from 'mqtt';
+import pg from 'pg';
 
 const PAYLOAD = '{"deviceId":"METER_0001","kwh":15.7}';
 
 async function environment(): Promise<Record<string, string>> {
-  const [api, bridge, postgres, broker] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const [api, bridge, watcher, postgres, broker] = await Promise.all([freePort(), freePort(), freePort(), freePort(), freePort()]);
   const dataDir = join(mkdtempSync(join(tmpdir(), 'up-')), 'data');
   // PORT is where startApp looks for life: the API's.
   return {
     PORT: `${api}`,
     API_PORT: `${api}`,
     INGEST_BRIDGE_PORT: `${bridge}`,
+    BROKER_WATCHER_PORT: `${watcher}`,
     EMBEDDED_POSTGRES_PORT: `${postgres}`,
     EMBEDDED_BROKER_PORT: `${broker}`,
     TALLYSTICK_DATA_DIR: dataDir,
@@ -31,8 +33,8 @@ async function up(env: Record<string, string>): Promise<RunningApp> {
 
 const output = (app: RunningApp) => app.logs.map((line) => String(line.message)).join('\n');
 
-async function publish(env: Record<string, string>): Promise<void> {
-  const device = await connectAsync(`mqtt://127.0.0.1:${env.EMBEDDED_BROKER_PORT}`);
+async function publish(env: Record<string, string>, clientId?: string): Promise<void> {
+  const device = await connectAsync(`mqtt://127.0.0.1:${env.EMBEDDED_BROKER_PORT}`, { clientId });
   await device.publishAsync('veep/factory1/line1/METER_0001/data', PAYLOAD, { qos: 1 });
   await device.endAsync();
 }
@@ -44,7 +46,9 @@ async function messages(app: RunningApp): Promise<{ messageId: string; messageHa
 
 /** What must be free again once `up` has ended, however it ended. */
 async function untilPortsAreFree(env: Record<string, string>): Promise<void> {
-  const ports = ['API_PORT', 'INGEST_BRIDGE_PORT', 'EMBEDDED_POSTGRES_PORT', 'EMBEDDED_BROKER_PORT'].map((name) => Number(env[name]));
+  const ports = ['API_PORT', 'INGEST_BRIDGE_PORT', 'BROKER_WATCHER_PORT', 'EMBEDDED_POSTGRES_PORT', 'EMBEDDED_BROKER_PORT'].map((name) =>
+    Number(env[name]),
+  );
   await until(async () => !(await Promise.all(ports.map(portInUse))).includes(true), { timeoutMs: 20_000 });
 }
 
@@ -66,6 +70,33 @@ describe('tallystick up', () => {
     expect(await second.stop()).toBe(0);
   });
 
+  it('watches its broker: what a client did is history, under an id of the watcher’s own', async () => {
+    const env = await environment();
+    // Meant for the bridge; a watcher under the same id would throw it out.
+    const app = await up({ ...env, MQTT_CLIENT_ID: 'my-bridge' });
+    expect((await fetch(`http://127.0.0.1:${env.BROKER_WATCHER_PORT}/readyz`)).status).toBe(200);
+    await publish(env, 'METER_0001');
+    const sql = new pg.Client({ connectionString: /postgres:\/\/\S+/.exec(output(app))![0] });
+    await sql.connect();
+    const seen = async () => {
+      const { rows } = await sql.query<{ client: string; end_reason: string | null }>(
+        `SELECT client, end_reason FROM sessions ORDER BY client`,
+      );
+      return rows.some(({ end_reason }) => end_reason !== null) && rows;
+    };
+    expect(await until(seen)).toEqual([
+      { client: 'METER_0001', end_reason: 'clean_disconnect' },
+      // The bridge may have connected before anybody watched.
+      ...((await seen()) || []).filter(({ client }) => client === 'my-bridge'),
+      { client: 'tallystick-watcher', end_reason: null },
+    ]);
+    const metrics = async () => (await sql.query(`SELECT FROM broker_metrics WHERE metric = 'clients/connected'`)).rowCount! > 0;
+    await until(metrics, { timeoutMs: 20_000 });
+    await sql.end();
+    expect(await app.stop()).toBe(0);
+    await untilPortsAreFree(env);
+  });
+
   it('leaves no app running when it is killed, and starts again on the same data', async () => {
     const env = await environment();
     const first = await up(env);
@@ -73,7 +104,7 @@ describe('tallystick up', () => {
     await until(async () => (await messages(first)).length > 0);
     await first.kill();
     // The apps notice that nobody supervises them, store what they hold, and end by themselves.
-    const appPorts = [Number(env.INGEST_BRIDGE_PORT), Number(env.API_PORT)];
+    const appPorts = [Number(env.INGEST_BRIDGE_PORT), Number(env.BROKER_WATCHER_PORT), Number(env.API_PORT)];
     await until(async () => !(await Promise.all(appPorts.map(portInUse))).includes(true), { timeoutMs: 20_000 });
     const second = await up(env);
     expect(await messages(second)).toHaveLength(1);

@@ -14,17 +14,19 @@ export interface Absence {
   /** When the watcher was last connected, by the database or by its own memory; undefined when it never was. */
   watchedUntilMs: number | undefined;
   connectedAtMs: number;
-  /** The broker kept the watcher's session, and with it what came meanwhile. */
+  /** The broker kept the watcher's session. */
   resumed: boolean;
+  /** Such as `mosquitto version 2.0.11`: the embedded aedes keeps no lines in a session. */
+  version: string | undefined;
   /** No connection of this process came before. */
   isFirst: boolean;
 }
 
 /** What was missed while the watcher was away: nothing, if the broker kept its lines for all that time. */
-export function gapAfter({ watchedUntilMs, connectedAtMs, resumed, isFirst }: Absence): Gap | undefined {
+export function gapAfter({ watchedUntilMs, connectedAtMs, resumed, version, isFirst }: Absence): Gap | undefined {
   if (watchedUntilMs === undefined) return undefined;
-  const awayMs = connectedAtMs - watchedUntilMs;
-  if (resumed && awayMs <= LINES_KEPT_MS) return undefined;
-  const toMs = Math.max(watchedUntilMs, resumed ? connectedAtMs - LINES_KEPT_MS : connectedAtMs);
+  const keptMs = resumed && !version?.startsWith('aedes ') ? LINES_KEPT_MS : 0;
+  if (keptMs > 0 && connectedAtMs - watchedUntilMs <= keptMs) return undefined;
+  const toMs = Math.max(watchedUntilMs, connectedAtMs - keptMs);
   return { fromMs: watchedUntilMs, toMs, reason: isFirst ? 'watcher_down' : 'log_expired' };
 }

@@ -11,6 +11,9 @@ import { gapAfter } from './gap.js';
 /** How precisely the database knows until when the watcher watched; far below the 20 s for which a broker keeps log lines. */
 const KEEP_EVERY_MS = 2_000;
 
+/** Before MQTT 5 the broker's own max_inflight_messages counts, which it does not tell; this is its default. */
+const WINDOW_OF_3_1_1 = 20;
+
 /** Knows from when to when the broker was watched, tells the recorder of gaps, and keeps what is known of the broker. */
 @Injectable()
 export class WatchKeeper implements OnModuleDestroy {
@@ -40,10 +43,13 @@ export class WatchKeeper implements OnModuleDestroy {
     // Told before the first line of the connection, and only when the session was kept.
     this.server.onResumed = (connection) => {
       this.resumed = true;
-      this.recorder.abandonBefore(connection);
+      // What was received and not stored was watched in vain.
+      const unstoredFromMs = this.recorder.abandonBefore(connection) ?? Infinity;
+      if (this.watchedUntilMs !== undefined) this.watchedUntilMs = Math.min(this.watchedUntilMs, unstoredFromMs);
       this.connected(Date.now());
     };
-    this.server.onOffer = () => {
+    this.server.onOffer = ({ protocolVersion }) => {
+      if (protocolVersion === 4) this.recorder.windowLines = WINDOW_OF_3_1_1;
       if (this.resumed) this.askForRetained();
       else this.connected(Date.now());
       this.resumed = false;
@@ -79,8 +85,8 @@ export class WatchKeeper implements OnModuleDestroy {
   }
 
   private connected(connectedAtMs: number): void {
-    const { watchedUntilMs, resumed, hasConnected } = this;
-    const gap = gapAfter({ watchedUntilMs, connectedAtMs, resumed, isFirst: !hasConnected });
+    const { watchedUntilMs, resumed, hasConnected, vitals } = this;
+    const gap = gapAfter({ watchedUntilMs, connectedAtMs, resumed, version: vitals.version, isFirst: !hasConnected });
     this.hasConnected = true;
     if (gap) this.recorder.tell({ kind: 'gap', gap });
   }

@@ -10,6 +10,8 @@ export const USUAL_DIALECT: Dialect = '2.0';
  * than we know is read like the newest that we know.
  */
 export function dialectOf(versionText: string): Dialect | undefined {
+  // The embedded broker of machines without Mosquitto writes Mosquitto 2.0's lines; its own number says nothing of them.
+  if (versionText.startsWith('aedes ')) return '2.0';
   const version = /(?:^|\s)(\d{1,4})\.(\d{1,4})/.exec(versionText.slice(0, 200));
   if (!version) return undefined;
   const [major, minor] = [Number(version[1]), Number(version[2])];

@@ -209,6 +209,7 @@ describe('dialectOf', () => {
     ['mosquitto version 2.1.2', '2.1'],
     ['mosquitto version 3.0.0-rc1', '2.1'],
     ['2.0.11', '2.0'],
+    ['aedes version 1.2.0', '2.0'],
     ['something else', undefined],
   ])('%s: %s', (text, dialect) => expect(dialectOf(text)).toBe(dialect));
 });

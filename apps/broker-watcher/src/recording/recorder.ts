@@ -4,6 +4,8 @@ import { DeferredAckMqttServer, type Receipt, type RedeliveryLedger } from '@tal
 import { Lifecycle } from '@tallystick/observability';
 import { UnknownShapes } from '../log-lines/line-shape.js';
 import { SeenLines } from '../diagnostics/seen-lines.js';
+import type { Gap } from '../gaps/gap.js';
+import { HeldBack } from '../gaps/held-back.js';
 import { BrokerWatcherConfig } from '../broker-watcher.config.js';
 import { WatcherMetrics } from '../watcher.metrics.js';
 import { type CommitFailure, commitFailure, WatcherReplacedError } from './commit-error.js';
@@ -32,6 +34,9 @@ export class Recorder {
   private reader: LineReader | undefined;
   private ledger: RedeliveryLedger | undefined;
   private inFlight = 0;
+  private readonly heldBack = new HeldBack();
+  /** Lines that the broker sends without waiting for their acknowledgement. */
+  windowLines: number;
   readonly unknownShapes = new UnknownShapes();
   readonly seen = new SeenLines();
   /** Why nothing is stored at the moment; undefined while commits succeed. */
@@ -45,6 +50,7 @@ export class Recorder {
     private readonly config: BrokerWatcherConfig,
     private readonly lifecycle: Lifecycle,
   ) {
+    this.windowLines = config.maxUnacknowledged;
     server.onFatal = (error) => lifecycle.fail(error);
     metrics.watch({
       connected: () => Number(server.connected),
@@ -75,7 +81,13 @@ export class Recorder {
   take(lines: readonly ReceivedLine[]): void {
     this.inFlight += lines.length;
     for (const line of lines) this.queue.push({ kind: 'line', line });
+    this.noteWindow();
     this.wake?.();
+  }
+
+  /** The broker's count of messages that it threw away has risen. */
+  brokerDropped(): void {
+    this.tellGap(this.heldBack.noteDropped(Date.now()));
   }
 
   tell(notice: Notice): void {
@@ -83,13 +95,17 @@ export class Recorder {
     this.wake?.();
   }
 
-  /** The broker resumed the session and sends again what connections before this one left unacknowledged. */
-  abandonBefore(connection: number): void {
-    const stays = (item: Item) => item.kind !== 'line' || !item.line.receipt || item.line.receipt.connection >= connection;
-    const before = this.queue.length;
-    this.queue = this.queue.filter(stays);
-    this.inFlight -= before - this.queue.length;
-    this.metrics.countLines('abandoned', before - this.queue.length);
+  /**
+   * The broker resumed the session and sends again what connections before this one left unacknowledged, unless it is too old by
+   * now. Gives when the first line that is let go was received.
+   */
+  abandonBefore(connection: number): number | undefined {
+    const goes = (item: Item) => item.kind === 'line' && item.line.receipt !== undefined && item.line.receipt.connection < connection;
+    const abandoned = this.queue.flatMap((item) => (goes(item) && item.kind === 'line' ? [item.line] : []));
+    this.queue = this.queue.filter((item) => !goes(item));
+    this.inFlight -= abandoned.length;
+    this.metrics.countLines('abandoned', abandoned.length);
+    return abandoned[0]?.receivedAtMs;
   }
 
   /** Stores what has arrived, or as much as the time allows; the rest stays unacknowledged. */
@@ -118,8 +134,18 @@ export class Recorder {
     this.inFlight -= lines.length + repeats.length;
     // Here, after COMMIT, and nowhere else, lines are acknowledged.
     this.server.acknowledge([...lines.map(({ receipt }) => receipt), ...repeats]);
+    // Before the next lines come: behind a gap the history is in doubt.
+    this.noteWindow();
     this.metrics.countLines('duplicate', repeats.length);
     this.note(plan);
+  }
+
+  private noteWindow(): void {
+    this.tellGap(this.heldBack.note(this.server.unacknowledged >= this.windowLines, Date.now()));
+  }
+
+  private tellGap(gap: Gap | undefined): void {
+    if (gap) this.tell({ kind: 'gap', gap });
   }
 
   /** Sorts out what the broker delivers again and is stored; two equal lines of one second are two deliveries, and stay. */

@@ -28,8 +28,11 @@ export class BrokerVitals {
     return now.retained ? before.atMs : Math.max(before.atMs, started - LATE_MS);
   }
 
-  noteDropped(messages: number): void {
-    this.dropping ||= this.dropped !== undefined && messages > this.dropped;
+  /** Whether the count of dropped messages has risen. */
+  noteDropped(messages: number): boolean {
+    const rose = this.dropped !== undefined && messages > this.dropped;
+    this.dropping ||= rose;
     this.dropped = messages;
+    return rose;
   }
 }

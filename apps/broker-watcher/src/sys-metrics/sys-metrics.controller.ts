@@ -53,7 +53,7 @@ export class SysMetricsController {
     const { metric } = value;
     this.writer.take({ metric, value: value.value, receivedAtMs });
     if (metric === 'uptime') this.noteUptime(value.value, receivedAtMs, retained);
-    if (metric === DROPPED) this.vitals.noteDropped(value.value);
+    if (metric === DROPPED && this.vitals.noteDropped(value.value)) this.recorder.brokerDropped();
     if (metric !== CONNECTED) return;
     this.vitals.connectedClients = value.value;
     this.metrics.showClients(value.value, this.recorder.openSessions);

@@ -62,8 +62,12 @@ function checkOutput(app: string, environment: Environment): Promise<string> {
   return new Promise((resolve) => child.once('close', () => resolve(output)));
 }
 
-const APPS: { name: string; port: (config: Readonly<UpConfig>) => number }[] = [
+const WATCHER = 'broker-watcher';
+
+const APPS: { name: string; port: (config: Readonly<UpConfig>) => number; env?: Record<string, string> }[] = [
   { name: 'ingest-bridge', port: (config) => config.ingestBridgePort },
+  // MQTT_CLIENT_ID, if set, is the bridge's: under one id the two would throw each other out for ever. Empty is its own default.
+  { name: WATCHER, port: (config) => config.brokerWatcherPort, env: { MQTT_CLIENT_ID: '' } },
   { name: 'api', port: (config) => config.apiPort },
 ];
 
@@ -106,13 +110,15 @@ class Supervisor {
     if (this.isStopping) return;
     const applied = await migrateDatabase(databaseUrl);
     if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
-    for (const { name, port } of APPS) {
+    for (const { name, port, env } of APPS) {
       if (this.isStopping) return;
       // What is given as a value must not also be given as a file.
       const addresses = { DATABASE_URL: databaseUrl, DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
-      this.startApp(name, [], { ...addresses, PORT: String(port(this.config)) });
+      this.startApp(name, [], { ...addresses, ...env, PORT: String(port(this.config)) });
     }
-    await Promise.all(APPS.map(({ name, port }) => this.untilReady(name, port(this.config))));
+    // A broker of one's own may keep $SYS to itself: then the watcher says so, and the rest works without it.
+    const awaited = APPS.filter(({ name }) => name !== WATCHER || this.broker !== undefined);
+    await Promise.all(awaited.map(({ name, port }) => this.untilReady(name, port(this.config))));
     if (this.isStopping) return;
     if (simulate) this.startApp('cli', ['simulate', '--devices', '10', '--rate', '10', '--broker', mqttUrl], {});
     process.stdout.write(
@@ -138,6 +144,7 @@ class Supervisor {
     const wanted: [string, number, string][] = [
       ['the API', this.config.apiPort, 'API_PORT'],
       ['the ingest bridge', this.config.ingestBridgePort, 'INGEST_BRIDGE_PORT'],
+      ['the broker watcher', this.config.brokerWatcherPort, 'BROKER_WATCHER_PORT'],
     ];
     // A server that outlived a killed `up` may hold its port; starting the embedded ones deals with that.
     const isFirstStart = !existsSync(this.dataDir);

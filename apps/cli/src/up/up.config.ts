@@ -23,6 +23,10 @@ export class UpConfig {
   @IsTcpPort()
   readonly ingestBridgePort: number = 3001;
 
+  @Setting({ env: 'BROKER_WATCHER_PORT', describe: '`npm start`: port of the broker watcher’s probes and metrics.' })
+  @IsTcpPort()
+  readonly brokerWatcherPort: number = 3002;
+
   /** Set: the embedded PostgreSQL is not started. Checked by the apps. */
   @Setting({ env: 'DATABASE_URL', describe: 'Use this PostgreSQL instead of the embedded one.', secret: true })
   readonly databaseUrl?: string;
