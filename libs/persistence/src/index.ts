@@ -8,6 +8,7 @@ export { BrokerMetric } from './entities/broker-metric.js';
 export { BrokerSession } from './entities/broker-session.js';
 export { BrokerState } from './entities/broker-state.js';
 export { BrokerSubscription } from './entities/broker-subscription.js';
+export { DeduplicationKey } from './entities/deduplication-key.js';
 export { Device } from './entities/device.js';
 export { Message } from './entities/message.js';
 export { GAP_REASONS, type GapReason, ObservationGap } from './entities/observation-gap.js';

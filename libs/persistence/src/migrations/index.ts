@@ -1,6 +1,7 @@
 import { Telemetry1793000000000 } from './1793000000000-telemetry.js';
 import { Receivers1793000000001 } from './1793000000001-receivers.js';
 import { BrokerHistory1793000000002 } from './1793000000002-broker-history.js';
+import { DeduplicationKeys1793000000004 } from './1793000000004-deduplication-keys.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
-export const migrations = [Telemetry1793000000000, Receivers1793000000001, BrokerHistory1793000000002];
+export const migrations = [Telemetry1793000000000, Receivers1793000000001, BrokerHistory1793000000002, DeduplicationKeys1793000000004];
