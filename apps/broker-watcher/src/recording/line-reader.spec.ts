@@ -8,7 +8,7 @@ const T = 1_700_000_000;
 function line(leaf: string, text: string, second = 0): Item {
   const payload = Buffer.from(`${T + second}: ${text}`);
   const packet = { topic: `$SYS/broker/log/${leaf}`, payload, qos: 1, retained: false, receivedAtMs: (T + second) * 1_000 + 500 };
-  return { kind: 'line', line: receivedLine({ ...packet, receipt: undefined } satisfies ReceivedPacket) };
+  return { kind: 'line', line: receivedLine({ ...packet, receipt: undefined, deduplicationKey: undefined } satisfies ReceivedPacket) };
 }
 
 const reader = () => new LineReader(new BrokerHistory(), 'own');
