@@ -27,6 +27,18 @@ class AreTopicPatterns implements ValidatorConstraintInterface {
   }
 }
 
+/** MQTT 3.1.1 has no user properties. */
+@ValidatorConstraint()
+class NeedsMqtt5 implements ValidatorConstraintInterface {
+  validate(_: unknown, validated?: ValidationArguments): boolean {
+    return (validated!.object as IngestBridgeConfig).mqtt.protocolVersion !== '3.1.1';
+  }
+
+  defaultMessage(): string {
+    return 'needs MQTT 5: unset it, or set MQTT_PROTOCOL_VERSION to 5 or auto';
+  }
+}
+
 function problemOf(texts: unknown): string | undefined {
   for (const text of texts as string[]) {
     const parsed = parseTopicPattern(text);
@@ -53,6 +65,27 @@ export class IngestBridgeConfig {
   @ValidateIf((config: IngestBridgeConfig) => config.sharedGroup !== undefined)
   @Matches(/^[^/+#\0]+$/, { message: 'must not hold /, + or #' })
   readonly sharedGroup?: string;
+
+  @Setting({
+    env: 'DEDUP_KEY',
+    describe:
+      'Name of an MQTT 5 user property that identifies a message of its topic: a second one with the same value is not stored, whichever bridge receives it.',
+  })
+  @ValidateIf((config: IngestBridgeConfig) => config.dedupKey !== undefined)
+  // Control characters are not for names (MQTT 5 section 1.5.4).
+  @Matches(/^\P{Cc}{1,100}$/u, { message: 'must be 1 to 100 characters, none of them a control character' })
+  @Validate(NeedsMqtt5)
+  readonly dedupKey?: string;
+
+  @Setting({
+    env: 'DEDUP_KEY_HOURS',
+    describe:
+      'How long the values of DEDUP_KEY are remembered. Longer than the 7 days for which a broker keeps the messages of a bridge that is away.',
+  })
+  @IsInt()
+  @Min(1)
+  @Max(87_600)
+  readonly dedupKeyHours: number = 192;
 
   @Setting({ env: 'MAX_UNACKNOWLEDGED', describe: 'Most messages the broker may have in flight to the bridge (MQTT 5 Receive Maximum).' })
   @IsInt()

@@ -5,6 +5,7 @@ import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { DROPPED_TOPIC } from './broker/broker-advice.js';
 import { BROKER_ROUTE, BrokerController } from './broker/broker.controller.js';
 import { BrokerWatch } from './broker/broker-watch.js';
+import { KeyExpiry } from './committing/key-expiry.js';
 import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
@@ -49,6 +50,7 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         BrokerWatch,
         TelemetryRepository,
         PartitionKeeper,
+        KeyExpiry,
         Writer,
         QuarantineRepository,
         QuarantineKeeper,
@@ -74,12 +76,20 @@ function databaseConnection({ database }: Readonly<IngestBridgeConfig>): Databas
   });
 }
 
-function mqttServer({ mqtt, filters, maxUnacknowledged }: Readonly<IngestBridgeConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
+function mqttServer(config: Readonly<IngestBridgeConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
+  const { mqtt, filters, maxUnacknowledged, dedupKey } = config;
   const routes: Route[] = [
     { name: TELEMETRY_ROUTE, filters, qos: 1 },
     { name: BROKER_ROUTE, filters: [DROPPED_TOPIC], qos: 0, optional: true },
   ];
-  return new DeferredAckMqttServer({ settings: mqtt, routes, maxUnacknowledged, maxHeldBytes: MAX_HELD_BYTES, filterMemory });
+  return new DeferredAckMqttServer({
+    settings: mqtt,
+    routes,
+    maxUnacknowledged,
+    maxHeldBytes: MAX_HELD_BYTES,
+    filterMemory,
+    deduplicationProperty: dedupKey,
+  });
 }
 
 /** Ready while subscribed; says what the broker's operator should change. */

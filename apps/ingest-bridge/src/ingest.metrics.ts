@@ -10,6 +10,7 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 @Injectable()
 export class IngestMetrics {
   private readonly received;
+  private readonly withoutKey;
   private readonly processed;
   private readonly batchesCompleted;
   private readonly messageDuration;
@@ -20,10 +21,14 @@ export class IngestMetrics {
 
   constructor(private readonly metrics: Metrics) {
     this.received = metrics.counter({ name: 'mqtt_messages_received_total', help: 'Messages that the broker delivered.' });
+    this.withoutKey = metrics.counter({
+      name: 'mqtt_messages_without_key_total',
+      help: 'Messages received without the user property that DEDUP_KEY names: stored, but not known again when another bridge gets them too.',
+    });
     this.processed = metrics.counter({
       name: 'mqtt_messages_processed_total',
       help:
-        'Messages that are done with: stored; rejected into quarantine; duplicate (delivered again, stored before); abandoned ' +
+        'Messages that are done with: stored; rejected into quarantine; duplicate (stored before, by this bridge or another); abandoned ' +
         '(unstored when the connection ended, the broker delivers them again); dropped (QoS 0 beyond the buffer).',
       labels: { result: ['stored', 'rejected', 'duplicate', 'abandoned', 'dropped'] },
     });
@@ -67,6 +72,10 @@ export class IngestMetrics {
 
   countReceived(messages: number): void {
     this.received.inc(messages);
+  }
+
+  countWithoutKey(messages: number): void {
+    this.withoutKey.inc(messages);
   }
 
   countProcessed(result: 'duplicate' | 'abandoned' | 'dropped', messages = 1): void {

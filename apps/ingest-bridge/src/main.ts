@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { DeferredAckMqttServer } from '@tallystick/mqtt';
 import { runApp } from '@tallystick/observability';
 import { DatabaseConnection } from '@tallystick/persistence';
+import { KeyExpiry } from './committing/key-expiry.js';
 import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
@@ -43,6 +44,7 @@ await runApp({
     await app.get(PartitionKeeper).start();
     app.get(QuarantineKeeper).start();
     await recover(app);
+    app.get(KeyExpiry).start();
     app.get(Writer).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();

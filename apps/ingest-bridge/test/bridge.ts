@@ -32,6 +32,13 @@ export async function count(sql: pg.Client, table: 'messages' | 'rejected_messag
   return Number(rows[0]!.count);
 }
 
+/** A value of /metrics, such as `name{label="value"}`. */
+export async function metric(app: RunningApp, series: string): Promise<number> {
+  const text = await (await fetch(`${app.url}/metrics`)).text();
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+  return Number(line?.split(' ').at(-1));
+}
+
 export function sha256(payload: Buffer | string): string {
   return hash('sha256', payload, 'hex');
 }

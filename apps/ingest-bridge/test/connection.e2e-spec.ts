@@ -14,7 +14,7 @@ import {
   until,
 } from '@tallystick/testing';
 import { connectAsync, type IPublishPacket } from 'mqtt';
-import { count, publisher, startBridge } from './bridge.js';
+import { count, metric, publisher, startBridge } from './bridge.js';
 
 const TOPIC = 'veep/t/s/d/data';
 
@@ -40,12 +40,6 @@ async function brokerProblem(app: RunningApp, pattern: RegExp): Promise<string> 
     const { details } = (await (await fetch(`${app.url}/health`)).json()) as { details: { broker: { status: string; reason?: string } } };
     return details.broker.status === 'down' && pattern.test(details.broker.reason ?? '') && details.broker.reason;
   });
-}
-
-async function metric(app: RunningApp, series: string): Promise<number> {
-  const text = await (await fetch(`${app.url}/metrics`)).text();
-  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-  return Number(line?.split(' ').at(-1));
 }
 
 function temporaryFolder(): string {

@@ -3,7 +3,14 @@ import { telemetryMessage, type TelemetryMessage } from '../src/intake/telemetry
 
 /** A delivery of device `d` of a tenant; whatever a spec is about goes into `changes`. */
 export function packet(tenantId: string, payload: string, changes: Partial<ReceivedPacket> = {}): ReceivedPacket {
-  const defaults = { qos: 1, retained: false, receivedAtMs: 1_795_300_000_000, arrivedAtMs: 0, receipt: undefined };
+  const defaults = {
+    qos: 1,
+    retained: false,
+    receivedAtMs: 1_795_300_000_000,
+    arrivedAtMs: 0,
+    receipt: undefined,
+    deduplicationKey: undefined,
+  };
   return { topic: `veep/${tenantId}/s/d/data`, payload: Buffer.from(payload), ...defaults, ...changes };
 }
 

@@ -11,6 +11,9 @@ describe('starting ingest-bridge', () => {
       QUARANTINE_MAX_AGE_DAYS: '0',
       LOG_LEVEL: 'loud',
       PORT: '70000',
+      DEDUP_KEY: 'name',
+      DEDUP_KEY_HOURS: '0',
+      MQTT_PROTOCOL_VERSION: '3.1.1',
     });
     expect((await app.exited).code).toBe(78);
     const output = app.logs.map((line) => line.message).join('\n');
@@ -24,8 +27,10 @@ describe('starting ingest-bridge', () => {
       'PORT',
       'DATABASE_HOST',
       'MQTT_URL',
+      'DEDUP_KEY_HOURS',
     ])
       expect(output).toContain(`${name}: `);
+    expect(output).toContain('DEDUP_KEY: needs MQTT 5');
   });
 
   it('refuses a database without the schema, with the command that makes it', async () => {

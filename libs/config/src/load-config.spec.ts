@@ -1,7 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { IsBoolean, IsInt, Max, Min } from 'class-validator';
+import { Equals, IsBoolean, IsInt, Max, Min, ValidateIf } from 'class-validator';
 import { ConfigurationError } from './configuration-error.js';
 import { DatabaseSettings } from './database.settings.js';
 import { describeSettings } from './describe-settings.js';
@@ -83,6 +83,22 @@ describe('loadConfig', () => {
       'MQTT_KEY_FILE',
     ]);
     expect(problems[0]).toBe('BATCH_SIZE: must not be greater than 10 (got "11")');
+  });
+
+  it('lets a rule look into a group, and lists its own problems before those of the group', () => {
+    class Dependent {
+      @Setting({ env: 'SECURE', describe: 'Whether.' })
+      @ValidateIf((config: Dependent) => config.http.port === 80)
+      @Equals(false, { message: 'is not for port 80' })
+      readonly secure: boolean = false;
+
+      @Group(HttpSettings)
+      readonly http: HttpSettings;
+    }
+    expect(loadConfig(Dependent, { SECURE: 'true', PORT: '81' }).secure).toBe(true);
+    expect(() => loadConfig(Dependent, { SECURE: 'true', PORT: '80', LOG_LEVEL: 'loud' })).toThrow(
+      /SECURE: is not for port 80[^]*LOG_LEVEL/,
+    );
   });
 
   it.each(['1e3', '0x10', ' 5', '5 ', '--5', 'Infinity'])('refuses %j as a number', (text) => {

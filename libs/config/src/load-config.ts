@@ -24,15 +24,18 @@ function read<T extends object>(type: new () => T, defaults: Partial<T>, environ
     if (value.kind === 'unreadable') unreadable.add(setting.property);
     if (value.kind === 'text') Object.assign(config, { [setting.property]: typed(setting, value.text) });
   }
+  // Groups first, so that a rule may look into them; their problems are listed last.
+  const problemsOfGroups: string[] = [];
+  for (const group of groupsOf(type)) {
+    Object.assign(config, { [group.property]: read(group.type, group.defaults, environment, problemsOfGroups) });
+  }
   for (const error of validateSync(config, { stopAtFirstError: true })) {
     const setting = settingsOf(type).find((candidate) => candidate.property === error.property);
     if (!setting || unreadable.has(setting.property)) continue;
     const messages = Number.isNaN(error.value) ? ['must be a number'] : Object.values(error.constraints ?? {});
     for (const message of messages) problems.push(problemLine(setting, message, environment));
   }
-  for (const group of groupsOf(type)) {
-    Object.assign(config, { [group.property]: read(group.type, group.defaults, environment, problems) });
-  }
+  problems.push(...problemsOfGroups);
   return Object.freeze(config);
 }
 

@@ -4,7 +4,7 @@ import { Logger } from '@nestjs/common';
 import { freePort, startAedes } from '@tallystick/embedded';
 import { onCleanUp, PacketTrace, startTestBroker, type TestBroker, until } from '@tallystick/testing';
 import { connectAsync, type MqttClient } from 'mqtt';
-import mqttPacket, { type Packet } from 'mqtt-packet';
+import mqttPacket, { type Packet, type UserProperties } from 'mqtt-packet';
 import { reconnectDelayMs } from './connect-options.js';
 import { DeferredAckMqttServer, type DeferredAckOptions, type ReceivedPacket } from './deferred-ack.server.js';
 
@@ -166,6 +166,31 @@ describe('mqtt.js', () => {
 });
 
 describe('DeferredAckMqttServer', () => {
+  it('reads the user property that identifies a message, where there is a usable one', async () => {
+    const broker = await startTestBroker();
+    const named = await startReceiver(broker.url, { settings: { clientId: 'named' }, deduplicationProperty: 'id' });
+    const inherited = await startReceiver(broker.url, { settings: { clientId: 'inherited' }, deduplicationProperty: 'constructor' });
+    const unnamed = await startReceiver(broker.url);
+    const old = await startReceiver(broker.url, { settings: { clientId: 'old', protocolVersion: '3.1.1' }, deduplicationProperty: 'id' });
+    const longest = 'k'.repeat(65_535);
+    const sent: [UserProperties | undefined, string | undefined][] = [
+      [{ id: 'one' }, 'one'],
+      [{ other: 'x', id: ['first', 'second'] }, 'first'],
+      [{ id: longest }, longest],
+      [{ id: ' Ä😀' }, ' Ä😀'],
+      [{ id: '' }, undefined],
+      [{ id: 'was not UTF-8: \ufffd' }, undefined],
+      [{ Id: 'x' }, undefined],
+      [undefined, undefined],
+    ];
+    const device = await connectAsync(broker.url, { protocolVersion: 5, reconnectPeriod: 0 });
+    for (const [userProperties] of sent) await device.publishAsync('t/x', '1', { qos: 1, properties: { userProperties } });
+    await device.endAsync();
+    for (const receiver of [named, inherited, unnamed, old]) await until(() => receiver.packets.length === sent.length);
+    expect(named.packets.map((packet) => packet.deduplicationKey)).toEqual(sent.map(([, key]) => key));
+    for (const { packets } of [inherited, unnamed, old]) for (const packet of packets) expect(packet.deduplicationKey).toBeUndefined();
+  });
+
   it.each(['5', '3.1.1'] as const)(
     'writes acknowledgements that Mosquitto takes: the rest alone comes again (MQTT %s)',
     async (version) => {

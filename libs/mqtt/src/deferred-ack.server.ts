@@ -35,6 +35,8 @@ export interface ReceivedPacket {
   arrivedAtMs: number;
   /** Undefined for QoS 0: nobody waits for an acknowledgement. */
   receipt: Receipt | undefined;
+  /** The publisher's name for the message, when `deduplicationProperty` is set and the message has a usable one. */
+  deduplicationKey: string | undefined;
 }
 
 export interface DeferredAckOptions {
@@ -46,6 +48,8 @@ export interface DeferredAckOptions {
   maxHeldBytes: number;
   /** Where the filters of an earlier process are remembered: the broker's session keeps them, but does not tell. */
   filterMemory: FilterMemory;
+  /** Name of the user property (MQTT 5 section 3.3.2.3.7) that identifies a message. */
+  deduplicationProperty?: string | undefined;
 }
 
 /** The topic filters that the session at the broker has, kept over restarts of the process. */
@@ -196,6 +200,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       receivedAtMs: Date.now(),
       arrivedAtMs: performance.now(),
       receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!, packet.payload.length, packet.dup),
+      deduplicationKey: deduplicationKeyOf(packet, this.deferred.deduplicationProperty),
     });
     if (this.arrived.length === 1) setImmediate(() => void this.handOver());
     // Mosquitto 2.0 exceeds the Receive Maximum while acknowledgements flow, so reading stops at twice that and not at once:
@@ -308,6 +313,17 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.problem ??= 'the connection to the broker is lost';
     client.options.reconnectPeriod = reconnectDelayMs(this.failures++);
   }
+}
+
+/**
+ * The first value of a user property. One that identifies nothing counts as none, so that no message is taken for another: an empty
+ * one, and one in which U+FFFD may stand for any bytes that were no UTF-8.
+ */
+function deduplicationKeyOf({ properties }: IPublishPacket, property: string | undefined): string | undefined {
+  if (property === undefined) return undefined;
+  const values = properties?.userProperties?.[property];
+  const key = Array.isArray(values) ? values[0] : values;
+  return key === undefined || key === '' || key.includes('\ufffd') ? undefined : key;
 }
 
 function refusesVersion(error: Error & { code?: unknown }): boolean {

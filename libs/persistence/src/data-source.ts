@@ -8,6 +8,7 @@ import { BrokerMetric } from './entities/broker-metric.js';
 import { BrokerSession } from './entities/broker-session.js';
 import { BrokerState } from './entities/broker-state.js';
 import { BrokerSubscription } from './entities/broker-subscription.js';
+import { DeduplicationKey } from './entities/deduplication-key.js';
 import { Device } from './entities/device.js';
 import { Message } from './entities/message.js';
 import { ObservationGap } from './entities/observation-gap.js';
@@ -17,7 +18,7 @@ import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { migrations } from './migrations/index.js';
 
-const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver];
+const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
 const brokerHistory = [BrokerMetric, BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
 
 export interface DataSourceOptions {

@@ -8,6 +8,7 @@ export { BrokerMetric } from './entities/broker-metric.js';
 export { BrokerSession, END_REASONS, ENDED_BY, type EndedBy, type EndReason } from './entities/broker-session.js';
 export { BrokerState } from './entities/broker-state.js';
 export { BrokerSubscription } from './entities/broker-subscription.js';
+export { DeduplicationKey } from './entities/deduplication-key.js';
 export { Device } from './entities/device.js';
 export { Message } from './entities/message.js';
 export { GAP_REASONS, type GapReason, ObservationGap } from './entities/observation-gap.js';

@@ -15,7 +15,7 @@ function line(leaf: string, text: string, second = 0): Item {
     receivedAtMs: (T + second) * 1_000 + 500,
     arrivedAtMs: 0,
   };
-  return { kind: 'line', line: receivedLine({ ...packet, receipt: undefined } satisfies ReceivedPacket) };
+  return { kind: 'line', line: receivedLine({ ...packet, receipt: undefined, deduplicationKey: undefined } satisfies ReceivedPacket) };
 }
 
 const reader = () => new LineReader(new BrokerHistory(), 'own');

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { rootOf } from '@tallystick/hashing';
-import { nativeSha256, type TelemetryMessage } from '../intake/telemetry-message.js';
-import { message } from '../../test/messages.js';
+import { nativeSha256, rejection, telemetryMessage, type TelemetryMessage } from '../intake/telemetry-message.js';
+import { message, packet } from '../../test/messages.js';
 import { type BatchingRules, type CommitPlan, planCommit, sealingIsDue } from './commit-plan.js';
 import type { OpenBatch } from './open-batch.js';
 
@@ -26,6 +26,20 @@ class Ledger {
 const many = (count: number, tenantId = 'a') => Array.from({ length: count }, () => message(tenantId));
 
 describe('planCommit', () => {
+  it('has the deduplication keys of messages and rejections in order, whatever the order of receipt', () => {
+    const keys = fc.uniqueArray(fc.string(), { maxLength: 20 });
+    fc.assert(
+      fc.property(keys, fc.nat(20), (received, refusedFrom) => {
+        const packets = received.map((deduplicationKey) => packet('a', '1', { deduplicationKey }));
+        const messages = [...packets.slice(0, refusedFrom).map((one) => telemetryMessage(one, message('a'))), message('a')];
+        const refusal = { reason: 'not_json' as const, detail: 'x', tenantId: 'a' };
+        const rejections = packets.slice(refusedFrom).map((one) => rejection(one, refusal));
+        const { keyHashes } = planCommit({ open: new Map(), messages, rejections, rules, nowMs: 0, newBatchId: () => 'b', sealAll: false });
+        expect(keyHashes).toEqual([...messages, ...rejections].flatMap(({ keyHash }) => keyHash ?? []).sort());
+      }),
+    );
+  });
+
   it('fills a batch over several commits and seals it when it is full', () => {
     const ledger = new Ledger();
     expect(ledger.commit(many(3)).changes).toMatchObject([{ messagesBefore: 0, closeReason: undefined }]);

@@ -43,6 +43,8 @@ export interface CommitPlan {
   changes: BatchChange[];
   /** In key order, so that two writers take row locks in the same order. */
   devices: DeviceGain[];
+  /** What the plan's messages and rejections have of deduplication keys. In order, for the same reason. */
+  keyHashes: string[];
   openAfter: ReadonlyMap<string, OpenBatch>;
 }
 
@@ -78,7 +80,14 @@ export function planCommit({ open, messages, rejections, rules, nowMs, newBatchI
     // A Map keeps the order of opening: the oldest come first.
     else if (nowMs - batch.openedAtMs >= rules.batchTimeoutMs || openAfter.size > rules.mostOpenBatches) seal(writable(tenantId), 'age');
   }
-  return { messages: planned, rejections: [...rejections], changes: [...changes.values()], devices: deviceGains(messages), openAfter };
+  return {
+    messages: planned,
+    rejections: [...rejections],
+    changes: [...changes.values()],
+    devices: deviceGains(messages),
+    keyHashes: keyHashes([...messages, ...rejections]),
+    openAfter,
+  };
 
   /** The tenant's open batch as a copy that belongs to this plan, or a new one. */
   function writable(tenantId: string): OpenBatch {
@@ -122,6 +131,10 @@ function deviceGains(messages: readonly TelemetryMessage[]): DeviceGain[] {
     gain.firmwareVersion = firmwareVersion ?? gain.firmwareVersion;
   }
   return [...gains].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, gain]) => gain);
+}
+
+function keyHashes(stored: readonly (TelemetryMessage | Rejection)[]): string[] {
+  return stored.flatMap(({ keyHash }) => keyHash ?? []).sort();
 }
 
 /** One text per device; a topic level cannot hold U+0000, so two devices never share one. */

@@ -1,6 +1,12 @@
 import { brokerAdvice, type BrokerNeeds } from './broker-advice.js';
 
-const needs: BrokerNeeds = { maxUnacknowledged: 4000, maxPayloadBytes: 262_144, sharedGroup: undefined, sessionExpiryS: 604_800 };
+const needs: BrokerNeeds = {
+  maxUnacknowledged: 4000,
+  maxPayloadBytes: 262_144,
+  sharedGroup: undefined,
+  sessionExpiryS: 604_800,
+  dedupKey: undefined,
+};
 
 describe('brokerAdvice', () => {
   it('has nothing to say of a broker that offers what is needed', () => {
@@ -17,6 +23,11 @@ describe('brokerAdvice', () => {
     [{ protocolVersion: 5 as const, sessionExpiryInterval: 3600 }, 'persistent_client_expiration 7d'],
   ])('%j needs %s', (offer, line) => {
     expect(brokerAdvice(offer, needs)).toEqual([expect.stringContaining(line)]);
+  });
+
+  it('misses MQTT 5 for its user properties only where one is configured', () => {
+    expect(brokerAdvice({ protocolVersion: 4 }, { ...needs, dedupKey: 'id' })).toContainEqual(expect.stringContaining('DEDUP_KEY'));
+    expect(brokerAdvice({ protocolVersion: 5 }, { ...needs, dedupKey: 'id' })).toEqual([]);
   });
 
   it('misses shared subscriptions only where they are configured', () => {

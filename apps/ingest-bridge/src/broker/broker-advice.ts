@@ -13,6 +13,7 @@ export interface BrokerNeeds {
   maxPayloadBytes: number;
   sharedGroup: string | undefined;
   sessionExpiryS: number;
+  dedupKey: string | undefined;
 }
 
 /** Topic, packet header and properties around a payload, generously. */
@@ -28,6 +29,9 @@ export function brokerAdvice(offer: BrokerOffer, needs: BrokerNeeds): string[] {
     advice.push(
       `the broker was not asked in MQTT 5, so its own in-flight window counts (20 by default): max_inflight_messages ${needs.maxUnacknowledged}`,
     );
+  }
+  if (offer.protocolVersion === 4 && needs.dedupKey !== undefined) {
+    advice.push('the broker speaks MQTT 3.1.1, so messages have no user properties and DEDUP_KEY finds none: use a broker with MQTT 5');
   }
   const largestPacket = needs.maxPayloadBytes + PACKET_OVERHEAD_BYTES;
   if (offer.maximumPacketSize !== undefined && offer.maximumPacketSize < largestPacket) {

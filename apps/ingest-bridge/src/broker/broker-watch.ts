@@ -18,9 +18,10 @@ export class BrokerWatch {
       name: 'mqtt_broker_dropped_messages',
       help: 'Messages that the broker took from publishers and dropped, as it says itself (Mosquitto only).',
     });
-    const { maxUnacknowledged, maxPayloadBytes, sharedGroup } = config;
+    const { maxUnacknowledged, maxPayloadBytes, sharedGroup, dedupKey } = config;
+    const needs = { maxUnacknowledged, maxPayloadBytes, sharedGroup, dedupKey, sessionExpiryS: SESSION_EXPIRY_S };
     server.onOffer = (offer) => {
-      this.offerAdvice = brokerAdvice(offer, { maxUnacknowledged, maxPayloadBytes, sharedGroup, sessionExpiryS: SESSION_EXPIRY_S });
+      this.offerAdvice = brokerAdvice(offer, needs);
       for (const advice of this.offerAdvice) this.logger.warn(advice);
     };
   }

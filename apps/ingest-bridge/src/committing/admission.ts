@@ -14,6 +14,8 @@ export interface Admitted {
 
 /** What admission must ask the database. */
 export interface AdmissionQueries {
+  /** Of these deduplication keys (by keyHash), those under which a message is stored. */
+  findStoredKeys(keyHashes: readonly string[]): Promise<ReadonlySet<string>>;
   /** Of these retained messages, those that are stored already with the same topic and payload. */
   findStored(messages: readonly (TelemetryMessage | Rejection)[]): Promise<ReadonlySet<TelemetryMessage | Rejection>>;
   /** Of these devices (by deviceKey), those without a row. */
@@ -47,9 +49,28 @@ export class Admission {
     return admitted;
   }
 
-  /** With the database, whose errors it throws on: sorts out retained messages that are stored already and devices beyond the allowance. */
+  /**
+   * With the database, whose errors it throws on: sorts out what is stored already by its deduplication key, retained messages that
+   * are stored already, and devices beyond the allowance.
+   */
   async check(sifted: Admitted, nowMs: number): Promise<Admitted> {
-    return this.limitDevices(await this.withoutStoredRetained(sifted), nowMs);
+    return this.limitDevices(await this.withoutStoredRetained(await this.withoutStoredKeys(sifted)), nowMs);
+  }
+
+  /** Of messages with the same key the first is stored: one of an earlier commit, of whichever bridge, or the first of this commit. */
+  async withoutStoredKeys({ messages, rejections, duplicates }: Admitted): Promise<Admitted> {
+    const keyHashes = [...messages, ...rejections].flatMap(({ keyHash }) => keyHash ?? []);
+    if (keyHashes.length === 0) return { messages, rejections, duplicates };
+    const taken = new Set(await this.queries.findStoredKeys(keyHashes));
+    const repeats: (Receipt | undefined)[] = [];
+    const isFirst = ({ keyHash, receipt }: TelemetryMessage | Rejection): boolean => {
+      if (keyHash === undefined) return true;
+      const isTaken = taken.has(keyHash);
+      if (isTaken) repeats.push(receipt);
+      else taken.add(keyHash);
+      return !isTaken;
+    };
+    return { messages: messages.filter(isFirst), rejections: rejections.filter(isFirst), duplicates: [...duplicates, ...repeats] };
   }
 
   private isRepeat({ topic, receipt }: TelemetryMessage | Rejection, payloadHash: string): boolean {
@@ -86,7 +107,7 @@ export class Admission {
 
 /** An accepted message on its way into quarantine after all. */
 export function refusal(message: TelemetryMessage, reason: Rejection['reason'], detail: string): Rejection {
-  const { topic, payload, qos, retained, receivedAtMs, receipt, tenantId, messageHash } = message;
+  const { topic, payload, qos, retained, receivedAtMs, receipt, keyHash, tenantId, messageHash } = message;
   return {
     topic,
     payload,
@@ -94,6 +115,7 @@ export function refusal(message: TelemetryMessage, reason: Rejection['reason'], 
     retained,
     receivedAtMs,
     receipt,
+    keyHash,
     tenantId,
     reason,
     detail,

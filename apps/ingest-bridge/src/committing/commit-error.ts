@@ -23,6 +23,8 @@ export class ReceiverReplacedError extends Error {
 export const COMMIT_FAILURES = [
   /** A batch is another's: start a new one with the same messages. */
   'batch_taken',
+  /** A message of the plan is stored already, by another writer, under the same deduplication key: find it, store the rest. */
+  'key_taken',
   /** Another process receives under our client id: stop. */
   'replaced',
   /** A day has no partition yet: make it and try again. */
@@ -48,17 +50,18 @@ const PASSING_CODES = ['40001', '40P01', '25006', '55P03'];
 const ROW_CLASSES = ['22', '54'];
 /** Raised by assert_receiver_epoch. */
 const RECEIVER_REPLACED = 'TS001';
+const UNIQUE_VIOLATION = '23505';
 const CHECK_VIOLATION = '23514';
 
 /** What a failed commit means for the next try. */
 export function commitFailure(error: unknown): CommitFailure {
   if (error instanceof BatchTakenError) return 'batch_taken';
-  const { code, message } = error as { code?: string; message?: string };
+  const { code, message, constraint } = error as { code?: string; message?: string; constraint?: string };
   if (code === undefined) return /connection|timeout|terminat/i.test(message ?? '') ? 'passing' : 'unknown';
   if (code === RECEIVER_REPLACED) return 'replaced';
   if (code === '42P01') return 'partition_missing';
   if (code === '23503') return 'reference_missing';
-  if (code === '23505') return 'already_there';
+  if (code === UNIQUE_VIOLATION) return constraint === 'deduplication_keys_pkey' ? 'key_taken' : 'already_there';
   if (CONNECTION_CODES.includes(code) || PASSING_CODES.includes(code)) return 'passing';
   if (code.length !== 5) return 'unknown';
   if (PASSING_CLASSES.includes(code.slice(0, 2))) return 'passing';

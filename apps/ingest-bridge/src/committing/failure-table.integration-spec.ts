@@ -15,6 +15,7 @@ import { WriterLane } from './writer-lane.js';
 /** Every statement of the transaction, by its text. */
 const STEPS: [string, RegExp][] = [
   ['begin', /^BEGIN; .*assert_receiver_epoch/],
+  ['deduplication keys', /^INSERT INTO deduplication_keys/],
   ['new devices', /^INSERT INTO devices \(/],
   ['new batches', /^INSERT INTO batches/],
   ['messages', /^COPY messages_/],
@@ -78,15 +79,16 @@ describe('a connection that breaks at a step of the transaction', () => {
       repository,
       admission,
       rules,
-      { committed: acknowledge, repeated: () => undefined, failed: () => undefined },
+      { committed: acknowledge, repeated: (receipts) => repeated.push(...receipts), failed: () => undefined },
       SYSTEM_CLOCK,
     );
-    const delivery = () => ({ receivedAtMs: Date.now(), receipt: window.hold(window.size + 1) });
-    const send = (tenantId: string, payload: string) => writer.take(message(tenantId, payload, delivery()));
+    const repeated: unknown[] = [];
+    const delivery = (deduplicationKey: string) => ({ receivedAtMs: Date.now(), receipt: window.hold(window.size + 1), deduplicationKey });
+    const send = (tenantId: string, payload: string) => writer.take(message(tenantId, payload, delivery(payload)));
     const refuse = (tenantId: string, payload: string) =>
-      writer.quarantine(rejection(packet(tenantId, payload, delivery()), { reason: 'not_json', detail: 'x', tenantId }));
+      writer.quarantine(rejection(packet(tenantId, payload, delivery(payload)), { reason: 'not_json', detail: 'x', tenantId }));
     const allAcknowledged = () => until(() => (window.takeSettled(), window.size === 0));
-    return { writer, send, refuse, allAcknowledged };
+    return { writer, send, refuse, allAcknowledged, repeated };
   }
 
   const table = STEPS.flatMap(([name, step]) => [
@@ -95,7 +97,7 @@ describe('a connection that breaks at a step of the transaction', () => {
   ]);
   it.each(table)('$name, $outcome: everything is there once', async ({ step, persisted }) => {
     const [known, fresh] = [`known${++cases}`, `fresh${cases}`];
-    const { writer, send, refuse, allAcknowledged } = lane();
+    const { writer, send, refuse, allAcknowledged, repeated } = lane();
     const running = writer.run();
     send(known, '"first"');
     await allAcknowledged();
@@ -114,6 +116,9 @@ describe('a connection that breaks at a step of the transaction', () => {
     writer.drain();
     await running;
 
+    // Their own keys, found in the database, are never taken for another's.
+    expect(repeated).toEqual([]);
+    expect(await sql(`SELECT count(*)::int AS keys FROM deduplication_keys`)).toEqual([{ keys: 4 * cases }]);
     const both = [[known, fresh]];
     const stored = await sql(`SELECT payload, leaf_index FROM messages WHERE tenant_id = ANY($1) ORDER BY message_id`, both);
     expect(stored.map((row) => [String(row.payload), row.leaf_index])).toEqual([

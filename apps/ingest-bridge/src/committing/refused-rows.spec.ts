@@ -48,6 +48,12 @@ describe('splitAfterRefusal', () => {
     expect(quarantined).toEqual([]);
   });
 
+  it('keeps the deduplication key of what it quarantines', () => {
+    const named = messageOf('t', '1', { deduplicationKey: 'name' });
+    const { quarantined } = commitAll({ messages: [named], rejections: [] }, () => true);
+    expect(quarantined).toMatchObject([{ keyHash: named.keyHash }]);
+  });
+
   it('never gives up a message that was not refused by itself', () => {
     const messages = Array.from({ length: 64 }, (_, i) => message(`${i}`));
     const isBad = (candidate: TelemetryMessage) => Number(candidate.payload.toString()) % 7 === 0;

@@ -1,6 +1,6 @@
 import { rootOf } from '@tallystick/hashing';
 import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
-import { createTestDatabase } from '@tallystick/testing';
+import { createTestDatabase, until } from '@tallystick/testing';
 import { message as messageOf, packet as packetOf } from '../../test/messages.js';
 import { type CommitPlan, planCommit } from '../batching/commit-plan.js';
 import type { OpenBatch } from '../batching/open-batch.js';
@@ -26,17 +26,22 @@ function plan(
 
 const packet = (tenantId: string, payload: string, receivedAtMs = TODAY_MS + 1000) => packetOf(tenantId, payload, { receivedAtMs });
 const message = (tenantId: string, payload?: string, receivedAtMs = TODAY_MS + 1000) => messageOf(tenantId, payload, { receivedAtMs });
+const keyed = (tenantId: string, deduplicationKey: string, deviceId = 'd') =>
+  messageOf(tenantId, '{}', { receivedAtMs: TODAY_MS + 1000, deduplicationKey }, deviceId);
 
 describe('TelemetryRepository', () => {
   let connection: DatabaseConnection;
   let repository: TelemetryRepository;
   const sql = (text: string, values?: unknown[]): Promise<Record<string, unknown>[]> => connection.dataSource.query(text, values);
+  const repositoryOf = (clientId: string) =>
+    new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId } }));
+  const failureOf = (commit: Promise<void>) => commit.then(() => 'stored', commitFailure);
   const batchRow = async (batchId: string) => (await sql('SELECT * FROM batches WHERE batch_id = $1', [batchId]))[0]!;
 
   beforeAll(async () => {
     connection = new DatabaseConnection(createDataSource((await createTestDatabase()).url), { allowDataLoss: true });
     await connection.connect();
-    repository = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge-a' } }));
+    repository = repositoryOf('bridge-a');
     await repository.ensurePartitions(TODAY_MS, TODAY_MS);
     await repository.beginEpoch();
   });
@@ -144,6 +149,92 @@ describe('TelemetryRepository', () => {
     expect(await repository.findStored([again, refusedAgain, elsewhere, changed])).toEqual(new Set([again, refusedAgain]));
   });
 
+  describe('with deduplication keys', () => {
+    it.each([
+      ['COMMIT', 'key_taken', 0],
+      ['ROLLBACK', 'stored', 2],
+    ])('waits for the transaction of another bridge that has one of them; after its %s: %s', async (end, outcome, stored) => {
+      const tenant = `keys-${end}`;
+      const [contested, own] = [keyed(tenant, 'contested'), keyed(tenant, 'own')];
+      const other = connection.dataSource.createQueryRunner();
+      await other.startTransaction();
+      await other.query(`INSERT INTO deduplication_keys (key_hash) VALUES (decode($1, 'hex'))`, [contested.keyHash]);
+      const committing = plan([own, contested]);
+      const commit = failureOf(repository.commit(committing));
+      const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO deduplication_keys%'`;
+      await until(async () => (await sql(waiting)).length === 1);
+      // What is not committed is not stored: admission would let it in, and the commit decides.
+      expect(await repository.findStoredKeys([contested.keyHash!])).toEqual(new Set());
+      await other.query(end);
+      await other.release();
+      expect(await commit).toBe(outcome);
+      expect(await repository.hasLanded(committing)).toBe(outcome === 'stored');
+      expect(await sql(`SELECT FROM messages WHERE tenant_id = $1`, [tenant])).toHaveLength(stored);
+      expect(await repository.findStoredKeys([own.keyHash!])).toEqual(new Set(stored === 0 ? [] : [own.keyHash]));
+    });
+
+    it('never deadlocks with another bridge that gets the same messages in another order: one commit wins', async () => {
+      // Slow enough that all of them are half-way at the same time.
+      await sql(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$`);
+      await sql(`CREATE TRIGGER slowly BEFORE INSERT ON deduplication_keys FOR EACH ROW EXECUTE FUNCTION slowly()`);
+      const bridges = [repositoryOf('bridge-x'), repositoryOf('bridge-y'), repositoryOf('bridge-z')];
+      for (const bridge of bridges) await bridge.beginEpoch();
+      for (let round = 0; round < 5; round++) {
+        const inOrder = Array.from({ length: 20 }, (_, i) => i);
+        const orders = [inOrder, inOrder.toReversed(), [...inOrder.slice(10), ...inOrder.slice(0, 10)]];
+        const received = orders.map((order) => order.map((i) => keyed('deadlock', `${round}-${i}`, `d${i % 7}`)));
+        const outcomes = await Promise.all(bridges.map((bridge, i) => failureOf(bridge.commit(plan(received[i]!)))));
+        expect(outcomes.sort()).toEqual(['key_taken', 'key_taken', 'stored']);
+      }
+      await sql(`DROP FUNCTION slowly() CASCADE`);
+      expect(await sql(`SELECT count(*)::int AS stored FROM messages WHERE tenant_id = 'deadlock'`)).toEqual([{ stored: 100 }]);
+      expect(await sql(`SELECT sum(message_count)::int AS counted FROM devices WHERE tenant_id = 'deadlock'`)).toEqual([{ counted: 100 }]);
+    });
+
+    it('refuses the same plan a second time for its own keys, and tells that it has landed', async () => {
+      const again = plan([keyed('again', 'k')]);
+      await repository.commit(again);
+      expect(await failureOf(repository.commit(again))).toBe('key_taken');
+      expect(await repository.hasLanded(again)).toBe(true);
+    });
+
+    it('keeps those of rejections, of whatever topic, and tells devices apart', async () => {
+      const delivery = { topic: `veep/${'ü\0'.repeat(10_000)}`, deduplicationKey: 'k\0'.repeat(10_000) };
+      const refused = rejection(packetOf('t', '{nope', delivery), { reason: 'topic_mismatch', detail: 'x', tenantId: null });
+      const [one, another] = [keyed('apart-1', 'k'), keyed('apart-2', 'k')];
+      await repository.commit(plan([one], undefined, [refused]));
+      const stored = await repository.findStoredKeys([one, another, refused].map(({ keyHash }) => keyHash!));
+      expect(stored).toEqual(new Set([one.keyHash, refused.keyHash]));
+    });
+
+    it('forgets the old ones, so many at a time and the oldest first, and leaves alone what is locked', async () => {
+      await sql(`DELETE FROM deduplication_keys`);
+      const ages = ['1 hour', '71 hours', '73 hours', '74 hours', '75 hours', '1 year'];
+      for (const age of ages) {
+        await sql(`INSERT INTO deduplication_keys VALUES (sha256($1::bytea), now() - $2::interval)`, [Buffer.from(age), age]);
+      }
+      const left = async () => {
+        const rows = await sql(
+          `SELECT round(extract(epoch FROM now() - stored_at) / 3600)::int AS hours FROM deduplication_keys ORDER BY 1`,
+        );
+        return rows.map(({ hours }) => hours);
+      };
+      expect(await repository.forgetKeys(72, 1)).toBe(1);
+      expect(await left()).toEqual([1, 71, 73, 74, 75]);
+      const other = connection.dataSource.createQueryRunner();
+      await other.startTransaction();
+      await other.query(`SELECT FROM deduplication_keys WHERE key_hash = sha256('74 hours') FOR UPDATE`);
+      expect(await repository.forgetKeys(72, 100)).toBe(2);
+      await other.rollbackTransaction();
+      await other.release();
+      expect(await left()).toEqual([1, 71, 74]);
+      expect(await repository.forgetKeys(72, 100)).toBe(1);
+      expect(await repository.forgetKeys(72, 100)).toBe(0);
+      await expect(repository.forgetKeys(0, 100)).rejects.toThrow(/too few/);
+      expect(await left()).toEqual([1, 71]);
+    });
+  });
+
   it('tells new devices from those that have a row', async () => {
     await repository.commit(plan([message('j')]));
     repository.forgetDevices();
@@ -152,7 +243,7 @@ describe('TelemetryRepository', () => {
 
   it('refuses the commits of a process whose place was taken, and waits for one under way', async () => {
     const late = plan([message('l')]);
-    const other = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge-a' } }));
+    const other = repositoryOf('bridge-a');
     const blocker = connection.dataSource.createQueryRunner();
     await blocker.startTransaction();
     await blocker.query(`LOCK TABLE rejected_messages IN ACCESS EXCLUSIVE MODE`);

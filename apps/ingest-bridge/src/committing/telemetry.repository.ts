@@ -22,7 +22,7 @@ const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
 export const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
 
-/** The only writer of devices' counters, batches, messages and rejected_messages. */
+/** The only writer of devices' counters, batches, messages, rejected_messages and deduplication_keys. */
 @Injectable()
 export class TelemetryRepository implements AdmissionQueries, PlanStore {
   private readonly devices = new DeviceRegistry();
@@ -58,6 +58,8 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     await inTransaction(
       this.connection.dataSource,
       async (client) => {
+        // First: where another writer has one of the messages, this waits for the end of its transaction, and fails if it commits.
+        if (plan.keyHashes.length > 0) await insertKeys(client, plan.keyHashes);
         const unknown = this.devices.unknown(plan.devices);
         if (unknown.length > 0) await insertDevices(client, unknown);
         await this.insertBatches(
@@ -86,6 +88,23 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     const [change] = changes;
     const values = [change?.batch.batchId, change?.batch.messageCount];
     return this.exists(`SELECT 1 FROM batches WHERE batch_id = $1 AND message_count = $2 AND status = 'complete'`, values);
+  }
+
+  async findStoredKeys(keyHashes: readonly string[]): Promise<ReadonlySet<string>> {
+    const rows = await this.connection.dataSource.query<{ keyHash: string }[]>(
+      `SELECT encode(key_hash, 'hex') AS "keyHash" FROM deduplication_keys WHERE key_hash = ANY($1::bytea[])`,
+      [keyHashes.map(bytes)],
+    );
+    return new Set(rows.map((row) => row.keyHash));
+  }
+
+  /** Forgets up to `most` deduplication keys that are older than `keepHours`; how many it were. */
+  async forgetKeys(keepHours: number, most: number): Promise<number> {
+    const rows = await this.connection.dataSource.query<{ forgotten: number }[]>(`SELECT forget_deduplication_keys($1, $2) AS forgotten`, [
+      keepHours,
+      most,
+    ]);
+    return rows[0]!.forgotten;
   }
 
   async findStored(candidates: readonly (TelemetryMessage | Rejection)[]): Promise<ReadonlySet<TelemetryMessage | Rejection>> {
@@ -168,6 +187,19 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
       ],
     });
   }
+}
+
+function bytes(hex: string): Buffer {
+  return Buffer.from(hex, 'hex');
+}
+
+/** Without ON CONFLICT: a key that is taken must fail the whole plan, whose batches count on every message of it. */
+async function insertKeys(client: PoolClient, keyHashes: readonly string[]): Promise<void> {
+  await client.query({
+    name: 'insert-keys',
+    text: `INSERT INTO deduplication_keys (key_hash) SELECT * FROM unnest($1::bytea[])`,
+    values: [keyHashes.map(bytes)],
+  });
 }
 
 /** batch_id, tenant_id, root, message_count, start, end, close_reason, leaf_hashes: an array each. */

@@ -1,26 +1,32 @@
+import { AcknowledgementWindow, type Receipt, RedeliveryLedger } from '@tallystick/mqtt';
 import type { BatchingRules, CommitPlan } from '../batching/commit-plan.js';
-import { message as messageOf } from '../../test/messages.js';
+import { message as messageOf, packet } from '../../test/messages.js';
+import { type Rejection, rejection, type TelemetryMessage } from '../intake/telemetry-message.js';
 import { BatchTakenError } from './commit-error.js';
 import { Admission } from './admission.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
 import { type LaneEvents, type PlanStore, WriterLane } from './writer-lane.js';
-import { RedeliveryLedger } from '@tallystick/mqtt';
 import { DeviceAllowance } from '../devices/device-allowance.js';
 
 const rules: BatchingRules = { batchSize: 10, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
 
 const message = (payload: string) => messageOf('t', payload);
-const pgError = (code: string) => Object.assign(new Error(`refused with ${code}`), { code });
+const pgError = (code: string, constraint?: string) => Object.assign(new Error(`refused with ${code}`), { code, constraint });
+const keyTaken = pgError('23505', 'deduplication_keys_pkey');
 
 /** A fake of the database: it keeps what was committed, and fails as the script says, before or after it kept it. */
 class ScriptedStore implements PlanStore {
   readonly stored: string[] = [];
   readonly landed = new Set<CommitPlan>();
   readonly calls: string[] = [];
+  /** Stored by others: by keyHash. */
+  readonly keyHashes = new Set<string>();
+  /** What happens between a call and its answer; throws when there is none. `which` counts the calls of this name, from 1. */
+  meanwhile: (call: string, which: number) => void = () => undefined;
   constructor(private readonly script: { error: Error; persisted: boolean }[] = []) {}
 
   commit(plan: CommitPlan): Promise<void> {
-    this.calls.push('commit');
+    this.note('commit');
     const step = this.script.shift();
     if (!step || step.persisted) {
       this.landed.add(plan);
@@ -30,8 +36,13 @@ class ScriptedStore implements PlanStore {
   }
 
   hasLanded(plan: CommitPlan): Promise<boolean> {
-    this.calls.push('hasLanded');
+    this.note('hasLanded');
     return Promise.resolve(this.landed.has(plan));
+  }
+
+  findStoredKeys(keyHashes: readonly string[]): Promise<ReadonlySet<string>> {
+    this.note('findStoredKeys');
+    return Promise.resolve(new Set(keyHashes.filter((keyHash) => this.keyHashes.has(keyHash))));
   }
 
   ensurePartitions(): Promise<void> {
@@ -42,16 +53,28 @@ class ScriptedStore implements PlanStore {
   forgetDevices(): void {
     this.calls.push('forgetDevices');
   }
+
+  private note(call: string): void {
+    this.calls.push(call);
+    this.meanwhile(call, this.calls.filter((earlier) => earlier === call).length);
+  }
 }
 
-function laneOn(store: PlanStore, events: Partial<LaneEvents> = {}): WriterLane {
-  const queries = { findStored: () => Promise.resolve(new Set<never>()), findNewDevices: () => Promise.resolve(new Set<string>()) };
+function laneOn(store: ScriptedStore, events: Partial<LaneEvents> = {}): WriterLane {
+  const queries = {
+    findStoredKeys: (keyHashes: readonly string[]) => store.findStoredKeys(keyHashes),
+    findStored: () => Promise.resolve(new Set<never>()),
+    findNewDevices: () => Promise.resolve(new Set<string>()),
+  };
   const admission = new Admission(queries, new RedeliveryLedger(100), new DeviceAllowance(100));
   const ignored: LaneEvents = { committed: () => undefined, repeated: () => undefined, failed: () => undefined };
   return new WriterLane(store, admission, rules, { ...ignored, ...events }, SYSTEM_CLOCK);
 }
 
-async function runToEnd(store: PlanStore, payloads: string[]): Promise<{ committed: CommitPlan[]; failures: string[]; lane: WriterLane }> {
+async function runToEnd(
+  store: ScriptedStore,
+  payloads: string[],
+): Promise<{ committed: CommitPlan[]; failures: string[]; lane: WriterLane }> {
   const committed: CommitPlan[] = [];
   const failures: string[] = [];
   const lane = laneOn(store, {
@@ -113,6 +136,89 @@ describe('WriterLane', () => {
     lane.drain();
     await running;
     expect(store.stored).toEqual(['0:first', '0:second', '1:third']);
+  });
+
+  describe('when another writer has stored one of its messages under the same key', () => {
+    const window = new AcknowledgementWindow(1);
+    const keyed = (payload: string) => messageOf('t', payload, { deduplicationKey: payload, receipt: window.hold(window.size + 1) });
+    const refused = (payload: string) => {
+      const delivery = { deduplicationKey: payload, receipt: window.hold(window.size + 1) };
+      return rejection(packet('t', payload, delivery), { reason: 'not_json', detail: 'x', tenantId: 't' });
+    };
+
+    /** Gives the lane its work as one commit, and tells what it did in order. */
+    async function write(store: ScriptedStore, messages: TelemetryMessage[], rejections: Rejection[] = []) {
+      const done: string[] = [];
+      const repeated: (Receipt | undefined)[] = [];
+      const lane = laneOn(store, {
+        committed: () => done.push('committed'),
+        repeated: (receipts) => (done.push('repeated'), repeated.push(...receipts)),
+        failed: (_error, failure) => done.push(failure),
+      });
+      for (const one of messages) lane.take(one);
+      for (const one of rejections) lane.quarantine(one);
+      lane.drain();
+      await lane.run();
+      return { done, repeated, lane };
+    }
+
+    it('stores the rest in order, and acknowledges that one', async () => {
+      const store = new ScriptedStore([{ error: keyTaken, persisted: false }]);
+      const work = ['a', 'b', 'c'].map(keyed);
+      // After admission has asked, before the commit.
+      store.meanwhile = (call) => call === 'commit' && store.keyHashes.add(work[1]!.keyHash!);
+      const { done, repeated } = await write(store, work);
+      expect(store.calls).toEqual(['findStoredKeys', 'commit', 'hasLanded', 'findStoredKeys', 'commit']);
+      expect(store.stored).toEqual(['0:a', '1:c']);
+      expect(done).toEqual(['key_taken', 'repeated', 'committed']);
+      expect(repeated).toEqual([work[1]!.receipt]);
+    });
+
+    it('takes it for its own when it was: a commit of unknown outcome that landed while it was sent again', async () => {
+      const store = new ScriptedStore([
+        { error: pgError('08006'), persisted: false },
+        { error: keyTaken, persisted: true },
+      ]);
+      const { done, repeated } = await write(store, ['a', 'b'].map(keyed));
+      expect(done).toEqual(['passing', 'key_taken', 'committed']);
+      expect(store.stored).toEqual(['0:a', '1:b']);
+      expect(repeated).toEqual([]);
+    });
+
+    it('looks for its own first, however often the answer fails to come', async () => {
+      const store = new ScriptedStore([{ error: keyTaken, persisted: true }]);
+      store.meanwhile = (call, which) => {
+        if (call === 'hasLanded' && which === 1) throw pgError('08006');
+      };
+      const { done, repeated } = await write(store, [keyed('a')]);
+      expect(done).toEqual(['key_taken', 'passing', 'committed']);
+      expect([store.stored, repeated]).toEqual([['0:a'], []]);
+    });
+
+    it('has nothing to commit when all of it is stored, and no problem left', async () => {
+      const store = new ScriptedStore();
+      const [message, rejection] = [keyed('a'), refused('b')];
+      for (const { keyHash } of [message, rejection]) store.keyHashes.add(keyHash!);
+      store.meanwhile = (call, which) => {
+        if (call === 'findStoredKeys' && which === 1) throw pgError('57P01');
+      };
+      const { done, repeated, lane } = await write(store, [message], [rejection]);
+      expect(done).toEqual(['passing', 'repeated']);
+      expect(repeated).toEqual([message.receipt, rejection.receipt]);
+      expect([store.stored, lane.problem]).toEqual([[], undefined]);
+    });
+
+    it('also in the parts of a commit of which a row was refused', async () => {
+      const store = new ScriptedStore([
+        { error: pgError('22P02'), persisted: false }, // a to d
+        { error: keyTaken, persisted: false }, // a and b
+      ]);
+      const work = ['a', 'b', 'c', 'd'].map(keyed);
+      store.meanwhile = (call) => call === 'commit' && store.keyHashes.add(work[0]!.keyHash!);
+      const { repeated } = await write(store, work);
+      expect(store.stored).toEqual(['0:b', '1:c', '2:d']);
+      expect(repeated).toEqual([work[0]!.receipt]);
+    });
   });
 
   it('reports the problem while it lasts', async () => {

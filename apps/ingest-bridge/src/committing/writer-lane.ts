@@ -14,6 +14,9 @@ const MOST_BYTES_PER_COMMIT = 16 * 1024 * 1024;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
 
+/** The next try will fare better: no need to wait before it. */
+const MENDED_AT_ONCE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'row_refused', 'partition_missing'];
+
 /** What a lane needs of the database. */
 export interface PlanStore {
   /** The whole plan or nothing. */
@@ -111,16 +114,17 @@ export class WriterLane {
     const messages = this.dequeue(this.messages);
     const rejections = this.dequeue(this.rejections);
     const sealAll = this.draining && this.queued === 0;
-    const admitted = await this.admit(this.admission.sift(messages, rejections));
+    const sifted = this.admission.sift(messages, rejections);
+    const admitted = await this.admit(() => this.admission.check(sifted, this.clock.nowMs()));
     await this.commitAll(admitted, sealAll);
     // After the commit: what repeats a message of this very commit is stored only now.
     if (admitted.duplicates.length > 0) this.events.repeated(admitted.duplicates);
   }
 
-  private async admit(sifted: Admitted): Promise<Admitted> {
+  private async admit(ask: () => Promise<Admitted>): Promise<Admitted> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.admission.check(sifted, this.clock.nowMs());
+        return await ask();
       } catch (error) {
         this.fail(error as Error, commitFailure(error), attempt);
         await this.pause(attempt);
@@ -128,16 +132,24 @@ export class WriterLane {
     }
   }
 
-  /** Commits everything, in order: as one transaction, or in parts when PostgreSQL refuses a row. */
+  /**
+   * Commits everything, in order: as one transaction; in parts when PostgreSQL refuses a row; without what another writer turns out
+   * to have stored under the same deduplication key.
+   */
   private async commitAll(work: Work, sealAll: boolean): Promise<void> {
     const outcome = await this.commitUntilDecided(work, sealAll);
     if (outcome === 'stored') return;
+    if (commitFailure(outcome) === 'key_taken') {
+      const { duplicates, ...rest } = await this.admit(() => this.admission.withoutStoredKeys({ ...work, duplicates: [] }));
+      this.events.repeated(duplicates);
+      return this.commitAll(rest, sealAll);
+    }
     // Parts fill batches like any commit; sealing waits for the last one.
     const parts = splitAfterRefusal(work, outcome);
     for (const [index, part] of parts.entries()) await this.commitAll(part, sealAll && index === parts.length - 1);
   }
 
-  /** Plans and commits until the work is stored, or until PostgreSQL refuses a row of it: then the refusal. */
+  /** Plans and commits until the work is stored, or until it cannot be stored as it is (row_refused, key_taken): then the error. */
   private async commitUntilDecided(work: Work, sealAll: boolean): Promise<'stored' | Error> {
     for (;;) {
       const plan = planCommit({
@@ -148,7 +160,10 @@ export class WriterLane {
         newBatchId: () => uuidv7(this.clock.unixMs()),
         sealAll,
       });
-      if (plan.messages.length + plan.rejections.length + plan.changes.length === 0) return 'stored';
+      if (plan.messages.length + plan.rejections.length + plan.changes.length === 0) {
+        this.problem = undefined; // all of it was stored before, so no commit follows that would say so
+        return 'stored';
+      }
       const outcome = await this.send(plan);
       if (!(outcome instanceof BatchTakenError)) return outcome;
       this.open = new Map([...this.open].filter(([, batch]) => !outcome.batchIds.includes(batch.batchId)));
@@ -171,7 +186,8 @@ export class WriterLane {
         return 'stored';
       } catch (error) {
         const failure = commitFailure(error);
-        if (failure === 'batch_taken' || (failure === 'row_refused' && canBeSplit(plan))) impossible = error as Error;
+        if (failure === 'batch_taken' || failure === 'key_taken' || (failure === 'row_refused' && canBeSplit(plan)))
+          impossible = error as Error;
         this.fail(error as Error, failure, attempt);
         if (failure === 'replaced') throw new ReceiverReplacedError({ cause: error });
         await this.beforeRetry(failure, attempt, plan);
@@ -190,8 +206,7 @@ export class WriterLane {
       const times = [this.clock.unixMs(), ...plan.messages.map(({ message }) => message.receivedAtMs)];
       await this.store.ensurePartitions(Math.min(...times), Math.max(...times)).catch((error: Error) => (this.problem = error.message));
     }
-    const isMended = failure === 'batch_taken' || failure === 'row_refused' || failure === 'partition_missing';
-    if (!isMended || attempt > 1) await this.pause(attempt);
+    if (!MENDED_AT_ONCE.includes(failure) || attempt > 1) await this.pause(attempt);
   }
 
   private pause(attempt: number): Promise<void> {

@@ -16,7 +16,7 @@ export class IntakeController {
   private readonly rules: IntakeRules;
 
   constructor(
-    config: IngestBridgeConfig,
+    private readonly config: IngestBridgeConfig,
     private readonly writer: Writer,
     private readonly metrics: IngestMetrics,
     private readonly lifecycle: Lifecycle,
@@ -29,6 +29,9 @@ export class IntakeController {
   takeAll(@Payload() packets: ReceivedPacket[]): void {
     try {
       this.metrics.countReceived(packets.length);
+      if (this.config.dedupKey !== undefined) {
+        this.metrics.countWithoutKey(packets.filter((packet) => packet.deduplicationKey === undefined).length);
+      }
       for (const packet of packets) this.take(packet);
     } catch (error) {
       // Nest would log this and go on, and the messages would wait for their acknowledgement for ever.

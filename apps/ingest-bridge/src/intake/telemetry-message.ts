@@ -5,7 +5,10 @@ import { type RejectionReason, uuidv7 } from '@tallystick/persistence';
 import type { TelemetryContent } from './take-message.js';
 
 /** What of an MQTT delivery is kept, and the claim to its acknowledgement. */
-type Delivery = Pick<ReceivedPacket, 'topic' | 'payload' | 'qos' | 'retained' | 'receivedAtMs' | 'receipt'>;
+interface Delivery extends Pick<ReceivedPacket, 'topic' | 'payload' | 'qos' | 'retained' | 'receivedAtMs' | 'receipt'> {
+  /** SHA-256, hex, of topic and deduplication key: where this is equal it is the same message. Undefined without a key. */
+  keyHash: string | undefined;
+}
 
 /** A message on its way into `messages`: identified and hashed, its place in a batch not yet known. */
 export interface TelemetryMessage extends TelemetryContent, Delivery {
@@ -50,8 +53,17 @@ export function rejection(packet: ReceivedPacket, refusal: Pick<Rejection, 'reas
   return { ...delivery(packet), ...refusal, rejectionId: uuidv7(packet.receivedAtMs), payloadHash };
 }
 
-function delivery({ topic, payload, qos, retained, receivedAtMs, receipt }: ReceivedPacket): Delivery {
-  return { topic, payload, qos, retained, receivedAtMs, receipt };
+function delivery({ topic, payload, qos, retained, receivedAtMs, receipt, deduplicationKey }: ReceivedPacket): Delivery {
+  const keyHash = deduplicationKey === undefined ? undefined : keyHashOf(topic, deduplicationKey);
+  return { topic, payload, qos, retained, receivedAtMs, receipt, keyHash };
+}
+
+/**
+ * A hash, because topic and key have up to 65,535 bytes each and may hold what PostgreSQL cannot. With the length of the topic in
+ * front, no two pairs give the same text; with the topic, no device can use up the keys of another.
+ */
+export function keyHashOf(topic: string, key: string): string {
+  return hash('sha256', `${Buffer.byteLength(topic)}:${topic}${key}`, 'hex');
 }
 
 const NONCE_BYTES = 16;

@@ -1,7 +1,7 @@
 import { bytesToHex, rootOf } from '@tallystick/hashing';
 import fc from 'fast-check';
 import { ReceiverReplacedError } from '../../src/committing/commit-error.js';
-import { nativeSha256 } from '../../src/intake/telemetry-message.js';
+import { keyHashOf, nativeSha256 } from '../../src/intake/telemetry-message.js';
 import { randomFrom, Scheduler } from './scheduler.js';
 import { SimulatedBridge } from './simulated-bridge.js';
 import { type Published, SimulatedBroker } from './simulated-broker.js';
@@ -22,6 +22,8 @@ async function live(seed: number): Promise<{ published: Published[]; broker: Sim
   const broker = new SimulatedBroker(scheduler, { receiveMaximum, packetIds: 4 * receiveMaximum + 1, setsDup: scheduler.chance(0.7) });
   const database = new SimulatedDatabase(scheduler, scheduler.chance(0.5) ? 0.3 : 0);
   const published: Published[] = [];
+  // A cluster: its messages have keys, and it hands some to us again, and some to another bridge.
+  const isCluster = scheduler.chance(0.4);
   const troubles = 10 + scheduler.below(60);
   let processes = 0;
   let bridge: SimulatedBridge | undefined;
@@ -45,9 +47,14 @@ async function live(seed: number): Promise<{ published: Published[]; broker: Sim
   };
   for (let step = 0; step < troubles; step++) {
     if (scheduler.chance(0.4)) {
-      const one = { topic: `veep/t${scheduler.below(3)}/s/d/data`, payload: PAYLOADS[scheduler.below(PAYLOADS.length)]! };
+      const key = isCluster ? `${published.length}` : undefined;
+      const one = { topic: `veep/t${scheduler.below(3)}/s/d/data`, payload: PAYLOADS[scheduler.below(PAYLOADS.length)]!, key };
       published.push(one);
       broker.publish(one);
+    }
+    if (isCluster && published.length > 0) {
+      if (scheduler.chance(0.1)) broker.publish(published[scheduler.below(published.length)]!);
+      if (scheduler.chance(0.1)) database.storeElsewhere(published[scheduler.below(published.length)]!);
     }
     if (scheduler.chance(0.05)) database.away = !database.away;
     if (scheduler.chance(0.05)) bridge!.loseConnection();
@@ -73,29 +80,43 @@ async function live(seed: number): Promise<{ published: Published[]; broker: Sim
   return { published, broker, database };
 }
 
-const keyOf = ({ topic, payload }: { topic: string; payload: string | Buffer }) => `${topic} ${payload.toString()}`;
+/** A message as published or as stored. */
+interface Item {
+  topic: string;
+  payload: string | Buffer;
+  key?: string | undefined;
+  keyHash?: string | undefined;
+}
 
-function countsOf(items: readonly { topic: string; payload: string | Buffer }[]): Map<string, number> {
+function identityOf({ topic, payload, key, keyHash }: Item): string {
+  return `${topic} ${payload.toString()} ${key === undefined ? keyHash : keyHashOf(topic, key)}`;
+}
+
+function countsOf(items: readonly Item[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
+  for (const item of items) counts.set(identityOf(item), (counts.get(identityOf(item)) ?? 0) + 1);
   return counts;
 }
 
 /** Compares at every step, so it counts only what is new since the last one. */
 function acknowledgedIsStored(broker: SimulatedBroker, database: SimulatedDatabase): () => void {
   const balance = new Map<string, number>();
-  const seen = { acknowledged: 0, messages: 0, quarantined: 0 };
-  const add = (items: readonly { topic: string; payload: string | Buffer }[], kind: keyof typeof seen, by: number) => {
+  const seen = { acknowledged: 0, messages: 0, quarantined: 0, elsewhere: 0 };
+  const add = (items: readonly Item[], kind: keyof typeof seen, by: number) => {
     for (; seen[kind] < items.length; seen[kind]++) {
-      const key = keyOf(items[seen[kind]]!);
-      balance.set(key, (balance.get(key) ?? 0) + by);
+      const item = items[seen[kind]]!;
+      const identity = identityOf(item);
+      // What has a key may be delivered, and so acknowledged, any number of times.
+      const isSettled = by < 0 && item.key !== undefined && balance.has(identity);
+      if (!isSettled) balance.set(identity, (balance.get(identity) ?? 0) + by);
     }
   };
   return () => {
     add(database.messages, 'messages', 1);
     add(database.quarantined, 'quarantined', 1);
+    add(database.elsewhere, 'elsewhere', 1);
     add(broker.acknowledged, 'acknowledged', -1);
-    for (const [key, count] of balance) if (count < 0) throw new Error(`acknowledged but not stored: ${key}`);
+    for (const [identity, count] of balance) if (count < 0) throw new Error(`acknowledged but not stored: ${identity}`);
   };
 }
 
@@ -107,14 +128,13 @@ function assertSame(what: string, actual: unknown, expected: unknown): void {
 
 function assertPromisesKept({ published, database }: Awaited<ReturnType<typeof live>>): void {
   // Once each, however often it was delivered; equal payloads as often as they were published.
-  const sorted = (items: readonly { topic: string; payload: string | Buffer }[]) => [...countsOf(items)].sort();
-  assertSame('stored once each', sorted([...database.messages, ...database.quarantined]), sorted(published));
+  const sorted = (items: readonly Item[]) => [...countsOf(items)].sort();
+  assertSame('stored once each', sorted([...database.messages, ...database.quarantined, ...database.elsewhere]), sorted(published));
   for (const { payload, reason } of database.quarantined) assertSame(`reason for ${payload}`, reason, QUARANTINED[payload]);
   // In the order in which the device sent them.
   for (const topic of new Set(published.map((one) => one.topic))) {
-    const ofTopic = (items: readonly { topic: string; payload: string | Buffer }[]) =>
-      items.filter((item) => item.topic === topic).map(keyOf);
-    const sent = ofTopic(published.filter((one) => !(one.payload in QUARANTINED)));
+    const ofTopic = (items: readonly Item[]) => items.filter((item) => item.topic === topic).map(identityOf);
+    const sent = ofTopic(published.filter((one) => !(one.payload in QUARANTINED) && !database.elsewhere.includes(one)));
     assertSame('in order', ofTopic(database.messages), sent);
   }
   for (const batch of database.batches.values()) {

@@ -43,7 +43,11 @@ export class SimulatedBridge {
     await this.scheduler.later(this.process);
     const ledger = new RedeliveryLedger(2 * this.receiveMaximum);
     for (const delivery of this.database.delivered.slice(-2 * this.receiveMaximum)) ledger.record({ ...delivery, connection: 0 });
-    const queries = { findStored: () => Promise.resolve(new Set<never>()), findNewDevices: () => Promise.resolve(new Set<string>()) };
+    const queries = {
+      findStoredKeys: (keyHashes: readonly string[]) => this.database.findStoredKeys(this.process, keyHashes),
+      findStored: () => Promise.resolve(new Set<never>()),
+      findNewDevices: () => Promise.resolve(new Set<string>()),
+    };
     const admission = new Admission(queries, ledger, new DeviceAllowance(1e9));
     const clock: LaneClock = {
       nowMs: () => this.scheduler.nowMs,
@@ -95,7 +99,7 @@ export class SimulatedBridge {
     this.connected = true;
   }
 
-  private receive(packetId: number, { topic, payload }: Published, duplicate: boolean): void {
+  private receive(packetId: number, { topic, payload, key }: Published, duplicate: boolean): void {
     const receipt = this.window.hold(packetId, payload.length, duplicate);
     const packet = {
       topic,
@@ -105,6 +109,7 @@ export class SimulatedBridge {
       receivedAtMs: 1_795_300_000_000 + this.scheduler.nowMs,
       arrivedAtMs: this.scheduler.nowMs,
       receipt,
+      deduplicationKey: key,
     };
     const intake = takeMessage(topic, packet.payload, intakeRules);
     if (intake.kind === 'accepted') this.lane!.take(telemetryMessage(packet, intake.content));

@@ -3,6 +3,8 @@ import type { Scheduler } from './scheduler.js';
 export interface Published {
   topic: string;
   payload: string;
+  /** Its deduplication key. */
+  key: string | undefined;
 }
 
 interface InFlight {

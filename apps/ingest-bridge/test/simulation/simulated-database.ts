@@ -2,8 +2,9 @@ import { rootOf } from '@tallystick/hashing';
 import type { CommitPlan } from '../../src/batching/commit-plan.js';
 import { BatchTakenError } from '../../src/committing/commit-error.js';
 import type { PlanStore } from '../../src/committing/writer-lane.js';
-import { nativeSha256, type TelemetryMessage } from '../../src/intake/telemetry-message.js';
+import { keyHashOf, nativeSha256, type TelemetryMessage } from '../../src/intake/telemetry-message.js';
 import type { Scheduler } from './scheduler.js';
+import type { Published } from './simulated-broker.js';
 
 export interface Row {
   message: TelemetryMessage;
@@ -24,7 +25,7 @@ interface Orphan {
   epoch: number;
 }
 
-const failure = (code: string) => Object.assign(new Error(`simulated ${code}`), { code });
+const failure = (code: string, constraint?: string) => Object.assign(new Error(`simulated ${code}`), { code, constraint });
 
 /** The payloads that PostgreSQL refuses: this one with its searchable copy, the other one in any form. */
 export const REFUSED_AS_JSON = '"refused as json"';
@@ -38,7 +39,10 @@ export class SimulatedDatabase {
   readonly batches = new Map<string, BatchRow>();
   /** All stored messages, in the order in which they were committed. */
   readonly messages: TelemetryMessage[] = [];
-  readonly quarantined: { topic: string; payload: string; reason: string }[] = [];
+  readonly quarantined: { topic: string; payload: string; reason: string; keyHash: string | undefined }[] = [];
+  /** Stored by another bridge, one of another client id. */
+  readonly elsewhere: Published[] = [];
+  readonly keyHashes = new Set<string>();
   readonly delivered: { packetId: number; topic: string; payloadHash: string }[] = [];
   private readonly rejectionIds = new Set<string>();
   private orphans: Orphan[] = [];
@@ -69,6 +73,20 @@ export class SimulatedDatabase {
       ensurePartitions: () => this.statement(process),
       forgetDevices: () => undefined,
     };
+  }
+
+  async findStoredKeys(process: number, keyHashes: readonly string[]): Promise<ReadonlySet<string>> {
+    await this.statement(process);
+    return new Set(keyHashes.filter((keyHash) => this.keyHashes.has(keyHash)));
+  }
+
+  /** Another bridge gets a message too, and stores it unless it is stored. It waits for whoever is about to store it. */
+  storeElsewhere(published: Published): void {
+    const keyHash = keyHashOf(published.topic, published.key!);
+    for (const orphan of this.orphans.filter(({ plan }) => plan.keyHashes.includes(keyHash))) this.finishOrAbort(this.forget(orphan));
+    if (this.keyHashes.has(keyHash)) return;
+    this.keyHashes.add(keyHash);
+    this.elsewhere.push(published);
   }
 
   /** BatchRecovery.recoverOwn. */
@@ -112,6 +130,7 @@ export class SimulatedDatabase {
 
   private apply({ plan, epoch }: Orphan): void {
     if (epoch !== this.epoch) throw failure('TS001');
+    if (plan.keyHashes.some((keyHash) => this.keyHashes.has(keyHash))) throw failure('23505', 'deduplication_keys_pkey');
     const refused = plan.messages.find(({ message }) => isRefused(message));
     if (refused) throw failure('22P02');
     if (this.holds(plan)) throw failure('23505');
@@ -135,13 +154,15 @@ export class SimulatedDatabase {
         rows,
       });
     }
+    for (const keyHash of plan.keyHashes) this.keyHashes.add(keyHash);
     for (const { message } of plan.messages) {
       this.messages.push(message);
       this.remember(message, message.messageHash);
     }
     for (const rejection of plan.rejections) {
       this.rejectionIds.add(rejection.rejectionId);
-      this.quarantined.push({ topic: rejection.topic, payload: rejection.payload.toString(), reason: rejection.reason });
+      const { topic, payload, reason, keyHash } = rejection;
+      this.quarantined.push({ topic, payload: payload.toString(), reason, keyHash });
       this.remember(rejection, rejection.payloadHash);
     }
   }

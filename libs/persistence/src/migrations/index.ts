@@ -2,6 +2,7 @@ import { Telemetry1793000000000 } from './1793000000000-telemetry.js';
 import { Receivers1793000000001 } from './1793000000001-receivers.js';
 import { BrokerHistory1793000000002 } from './1793000000002-broker-history.js';
 import { QuarantineBound1793000000003 } from './1793000000003-quarantine-bound.js';
+import { DeduplicationKeys1793000000004 } from './1793000000004-deduplication-keys.js';
 import { DeviceLookups1793000000005 } from './1793000000005-device-lookups.js';
 import { BrokerHistoryReads1793000000006 } from './1793000000006-broker-history-reads.js';
 
@@ -11,6 +12,7 @@ export const migrations = [
   Receivers1793000000001,
   BrokerHistory1793000000002,
   QuarantineBound1793000000003,
+  DeduplicationKeys1793000000004,
   DeviceLookups1793000000005,
   BrokerHistoryReads1793000000006,
 ];

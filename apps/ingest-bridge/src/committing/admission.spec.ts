@@ -1,0 +1,53 @@
+import { AcknowledgementWindow, RedeliveryLedger } from '@tallystick/mqtt';
+import { message, packet } from '../../test/messages.js';
+import { DeviceAllowance } from '../devices/device-allowance.js';
+import { rejection } from '../intake/telemetry-message.js';
+import { Admission } from './admission.js';
+
+const window = new AcknowledgementWindow(1);
+const delivery = (deduplicationKey?: string) => ({ deduplicationKey, receipt: window.hold(window.size + 1) });
+const refused = (key?: string) => rejection(packet('t', 'x', delivery(key)), { reason: 'not_json', detail: 'x', tenantId: 't' });
+
+/** Admission over a database that has messages under these keys; and what it was asked. */
+function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: string[] = []) {
+  const asked: (readonly string[])[] = [];
+  const queries = {
+    findStoredKeys: (keyHashes: readonly string[]) => {
+      asked.push(keyHashes);
+      return Promise.resolve(new Set(keyHashes.filter((keyHash) => storedKeyHashes.includes(keyHash))));
+    },
+    findStored: () => Promise.resolve(new Set<never>()),
+    findNewDevices: () => Promise.resolve(new Set(newDevices)),
+  };
+  return { admission: new Admission(queries, new RedeliveryLedger(10), new DeviceAllowance(1)), asked };
+}
+
+describe('Admission, by deduplication key', () => {
+  it('lets the first of a key in, of messages and rejections together, and nothing that is stored', async () => {
+    const stored = message('t', '1', delivery('stored'));
+    const messages = [message('t', '1', delivery('a')), stored, message('t', '1', delivery('b')), message('t', '2', delivery('a'))];
+    const rejections = [refused('b'), refused('c'), refused('c')];
+    const { admission } = admissionOver([stored.keyHash]);
+    const admitted = await admission.check({ messages, rejections, duplicates: [undefined] }, 0);
+    expect(admitted.messages).toEqual([messages[0], messages[2]]);
+    expect(admitted.rejections).toEqual([rejections[1]]);
+    expect(admitted.duplicates).toEqual([
+      undefined,
+      ...[stored, messages[3]!, rejections[0]!, rejections[2]!].map(({ receipt }) => receipt),
+    ]);
+  });
+
+  it('does not ask about messages without a key, and lets equal ones in', async () => {
+    const { admission, asked } = admissionOver([]);
+    const messages = [message('t', '1', delivery()), message('t', '1', delivery())];
+    expect((await admission.check({ messages, rejections: [refused()], duplicates: [] }, 0)).messages).toEqual(messages);
+    expect(asked).toEqual([]);
+  });
+
+  it('keeps the key of a message beyond the device limit', async () => {
+    const { admission } = admissionOver([], ['t\0d', 'u\0d']);
+    const messages = [message('t', '1', delivery('a')), message('u', '1', delivery('b'))];
+    const { rejections } = await admission.check({ messages, rejections: [], duplicates: [] }, 0);
+    expect(rejections).toMatchObject([{ reason: 'device_limit', keyHash: messages[1]!.keyHash }]);
+  });
+});
