@@ -43,5 +43,5 @@ describe('two bridges on one shared subscription', () => {
       { receiver: 'bridge-1', pending: '0' },
       { receiver: 'bridge-2', pending: '0' },
     ]);
-  });
+  }, 240_000);
 });

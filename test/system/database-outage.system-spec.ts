@@ -7,8 +7,8 @@ import { audit, sealedDigests, WHOLE } from './record-oracle.js';
 
 const RECOVERED_WITHIN_MS = 30_000;
 const MAX_UNACKNOWLEDGED = 4_000;
-/** Short enough to be due during the outage. */
-const KEEPALIVE_S = 6;
+/** Short enough to be due during the outage. Mosquitto answers nobody while it saves a queue, some seconds long after ten minutes. */
+const KEEPALIVE_S = form(6, 60);
 const RSS_LIMIT_MB = 250;
 /** What the second half of an outage may add to the first: probes and samples are answered all the time. */
 const RSS_GROWTH_MB = 20;
