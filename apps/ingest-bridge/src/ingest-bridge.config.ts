@@ -79,11 +79,11 @@ export class IngestBridgeConfig {
 
   @Setting({
     env: 'DEDUP_KEY_HOURS',
-    describe:
-      'How long the values of DEDUP_KEY are remembered. Longer than the 7 days for which a broker keeps the messages of a bridge that is away.',
+    describe: 'How long the values of DEDUP_KEY are remembered: at least a day more than the 7 days for which a broker keeps a session.',
   })
   @IsInt()
-  @Min(1)
+  // Below, a bridge that was away would not know its own messages again: the ledger does not judge messages with a key.
+  @Min(192)
   @Max(87_600)
   readonly dedupKeyHours: number = 192;
 

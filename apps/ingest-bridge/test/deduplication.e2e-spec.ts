@@ -197,11 +197,11 @@ describe('deduplication keys', () => {
     'are forgotten by a bridge that starts, when they are old; if that fails it goes on without',
     async () => {
       const broker = await startTestBroker();
-      const { app, sql, env } = await startBridge(broker.url, { DEDUP_KEY: 'id', DEDUP_KEY_HOURS: '24' });
+      const { app, sql, env } = await startBridge(broker.url, { DEDUP_KEY: 'id', DEDUP_KEY_HOURS: '200' });
       expect(await app.stop()).toBe(0);
       await sql.query(
         `INSERT INTO deduplication_keys
-         SELECT sha256(i::text::bytea), now() - CASE WHEN i = 0 THEN interval '23 hours' ELSE interval '25 hours' END FROM generate_series(0, 12000) i`,
+         SELECT sha256(i::text::bytea), now() - CASE WHEN i = 0 THEN interval '199 hours' ELSE interval '201 hours' END FROM generate_series(0, 12000) i`,
       );
       const keys = async () => (await sql.query<{ keys: number }>('SELECT count(*)::int AS keys FROM deduplication_keys')).rows[0]!.keys;
       await sql.query('ALTER FUNCTION forget_deduplication_keys(int, int) RENAME TO away');

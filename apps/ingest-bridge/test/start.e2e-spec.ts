@@ -12,7 +12,7 @@ describe('starting ingest-bridge', () => {
       LOG_LEVEL: 'loud',
       PORT: '70000',
       DEDUP_KEY: 'name',
-      DEDUP_KEY_HOURS: '0',
+      DEDUP_KEY_HOURS: '191',
       MQTT_PROTOCOL_VERSION: '3.1.1',
     });
     expect((await app.exited).code).toBe(78);

@@ -9,7 +9,7 @@ const delivery = (deduplicationKey?: string) => ({ deduplicationKey, receipt: wi
 const refused = (key?: string) => rejection(packet('t', 'x', delivery(key)), { reason: 'not_json', detail: 'x', tenantId: 't' });
 
 /** Admission over a database that has messages under these keys; and what it was asked. */
-function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: string[] = []) {
+function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: string[] = [], ledger = new RedeliveryLedger(10)) {
   const asked: (readonly string[])[] = [];
   const queries = {
     findStoredKeys: (keyHashes: readonly string[]) => {
@@ -19,7 +19,7 @@ function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: stri
     findStored: () => Promise.resolve(new Set<never>()),
     findNewDevices: () => Promise.resolve(new Set(newDevices)),
   };
-  return { admission: new Admission(queries, new RedeliveryLedger(10), new DeviceAllowance(1)), asked };
+  return { admission: new Admission(queries, ledger, new DeviceAllowance(1)), asked };
 }
 
 describe('Admission, by deduplication key', () => {
@@ -35,6 +35,21 @@ describe('Admission, by deduplication key', () => {
       undefined,
       ...[stored, messages[3]!, rejections[0]!, rejections[2]!].map(({ receipt }) => receipt),
     ]);
+  });
+
+  it('believes the key and not the ledger, which stays as exact as without keys', () => {
+    const ledger = new RedeliveryLedger(2);
+    const { admission } = admissionOver([], [], ledger);
+    const on = (connection: number, packetId: number, deduplicationKey?: string) =>
+      message('t', '1', { deduplicationKey, receipt: new AcknowledgementWindow(connection, true, 10).hold(packetId) });
+    const first = [on(1, 1, 'a'), on(1, 2)];
+    expect(admission.sift(first, []).messages).toEqual(first);
+    // Packet identifiers have come round for one; the other one is delivered again. Both entries are still needed, and there.
+    for (const connection of [2, 3, 4]) {
+      const [another, again] = [on(connection, 1, `${connection}`), on(connection, 2)];
+      expect(admission.sift([another, again], [])).toEqual({ messages: [another], rejections: [], duplicates: [again.receipt] });
+    }
+    expect(ledger.size).toBe(2);
   });
 
   it('does not ask about messages without a key, and lets equal ones in', async () => {

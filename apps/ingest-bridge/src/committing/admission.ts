@@ -73,12 +73,16 @@ export class Admission {
     return { messages: messages.filter(isFirst), rejections: rejections.filter(isFirst), duplicates: [...duplicates, ...repeats] };
   }
 
-  private isRepeat({ topic, receipt }: TelemetryMessage | Rejection, payloadHash: string): boolean {
+  /**
+   * By the ledger, unless the message has a key, which is certain: what repeats a key leaves no row, so after a restart the last rows
+   * may be so old that packet identifiers have come round since.
+   */
+  private isRepeat({ topic, receipt, keyHash }: TelemetryMessage | Rejection, payloadHash: string): boolean {
     if (!receipt) return false;
     const delivery: Delivery = { packetId: receipt.packetId, topic, payloadHash, connection: receipt.connection };
-    if (receipt.mayRepeat && this.ledger.takeRepeat(delivery)) return true;
-    this.ledger.record(delivery);
-    return false;
+    const isRecorded = receipt.mayRepeat && this.ledger.takeRepeat(delivery);
+    if (!isRecorded) this.ledger.record(delivery);
+    return isRecorded && keyHash === undefined;
   }
 
   /** A broker sends a retained message again with every subscription it takes for new; it was published once. */
