@@ -48,7 +48,7 @@ export class WriterLane {
   private open: ReadonlyMap<string, OpenBatch> = new Map();
   private draining = false;
   private wake: (() => void) | undefined;
-  private payloadBytes = 0;
+  private heldBytes = 0;
   /** Why the last commit failed; undefined while commits succeed. */
   problem: string | undefined;
 
@@ -64,9 +64,9 @@ export class WriterLane {
     return this.messages.length + this.rejections.length;
   }
 
-  /** Payload bytes of what is queued. */
+  /** Bytes of what is queued: payloads and topics. */
   get queuedBytes(): number {
-    return this.payloadBytes;
+    return this.heldBytes;
   }
 
   get openBatches(): number {
@@ -75,13 +75,13 @@ export class WriterLane {
 
   take(message: TelemetryMessage): void {
     this.messages.push(message);
-    this.payloadBytes += message.payload.length;
+    this.heldBytes += sizeBytes(message);
     this.wake?.();
   }
 
   quarantine(rejection: Rejection): void {
     this.rejections.push(rejection);
-    this.payloadBytes += rejection.payload.length;
+    this.heldBytes += sizeBytes(rejection);
     this.wake?.();
   }
 
@@ -91,7 +91,7 @@ export class WriterLane {
     const stays = ({ receipt }: TelemetryMessage | Rejection) => !receipt || receipt.connection >= connection;
     this.messages = this.messages.filter(stays);
     this.rejections = this.rejections.filter(stays);
-    this.payloadBytes = [...this.messages, ...this.rejections].reduce((sum, { payload }) => sum + payload.length, 0);
+    this.heldBytes = [...this.messages, ...this.rejections].reduce((sum, item) => sum + sizeBytes(item), 0);
     return before - this.queued;
   }
 
@@ -226,16 +226,21 @@ export class WriterLane {
     }
   }
 
-  /** Removes and returns the first items of a queue, at least one, up to a number of rows and of payload bytes. */
-  private dequeue<T extends { payload: Buffer }>(queue: T[]): T[] {
+  /** Removes and returns the first items of a queue, at least one, up to a number of rows and of bytes. */
+  private dequeue<T extends TelemetryMessage | Rejection>(queue: T[]): T[] {
     let count = 0;
     let bytes = 0;
     while (count < queue.length && count < MOST_ROWS_PER_COMMIT && (count === 0 || bytes < MOST_BYTES_PER_COMMIT)) {
-      bytes += queue[count++]!.payload.length;
+      bytes += sizeBytes(queue[count++]!);
     }
-    this.payloadBytes -= bytes;
+    this.heldBytes -= bytes;
     return queue.splice(0, count);
   }
+}
+
+/** The topic counts: one in quarantine may have 64 KiB. */
+function sizeBytes({ payload, topic }: TelemetryMessage | Rejection): number {
+  return payload.length + topic.length;
 }
 
 /** A refused plan of a single rejection has nothing left to take apart: it is tried again like an unknown failure. */
