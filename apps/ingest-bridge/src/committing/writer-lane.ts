@@ -13,6 +13,7 @@ const MOST_ROWS_PER_COMMIT = 2_000;
 const MOST_BYTES_PER_COMMIT = 16 * 1024 * 1024;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
+const DAY_MS = 24 * 3600 * 1000;
 
 /** The next try will fare better: no need to wait before it. */
 const MENDED_AT_ONCE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'row_refused', 'partition_missing'];
@@ -203,8 +204,9 @@ export class WriterLane {
   private async beforeRetry(failure: CommitFailure, attempt: number, plan: CommitPlan): Promise<void> {
     if (failure === 'reference_missing') this.store.forgetDevices();
     if (failure === 'partition_missing') {
-      const times = [this.clock.unixMs(), ...plan.messages.map(({ message }) => message.receivedAtMs)];
-      await this.store.ensurePartitions(Math.min(...times), Math.max(...times)).catch((error: Error) => (this.problem = error.message));
+      // Day by day: a clock that was set right in between may have left years between the first message and the last.
+      const days = new Set(plan.messages.map(({ message }) => Math.floor(message.receivedAtMs / DAY_MS) * DAY_MS));
+      for (const dayMs of days) await this.store.ensurePartitions(dayMs, dayMs).catch((error: Error) => (this.problem = error.message));
     }
     if (!MENDED_AT_ONCE.includes(failure) || attempt > 1) await this.pause(attempt);
   }
