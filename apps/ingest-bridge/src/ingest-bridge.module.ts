@@ -18,7 +18,7 @@ import { BatchRecovery } from './recovery/batch-recovery.js';
 import { FilterMemoryRepository } from './recovery/filter-memory.repository.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 
-/** Payload bytes unacknowledged at once; with this much the process stays well below 250 MB. */
+/** Bytes of payloads and topics unacknowledged at once; with this much the process stays well below 250 MB. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
 /** Longer than a statement may take; short enough to be at work again within 30 s after connections have silently died. */
 const SILENCE_LIMIT_MS = 20_000;

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startAedes } from '@tallystick/embedded';
-import { onCleanUp, type RunningApp, startTestBroker, type TestBroker, until } from '@tallystick/testing';
+import { onCleanUp, type RunningApp, startApp, startTestBroker, type TestBroker, until } from '@tallystick/testing';
 import fc from 'fast-check';
 import { connectAsync, type MqttClient } from 'mqtt';
 import type pg from 'pg';
-import { type Bridge, count, publisher, sha256, startBridge } from './bridge.js';
+import { type Bridge, count, metric, publisher, sha256, startBridge } from './bridge.js';
 
 const TOPIC = 'veep/t/s/d/data';
 /** Tenant, site and device as nobody sane would name them. Each must come back as it was sent. */
@@ -130,6 +130,31 @@ describe('hostile input', () => {
       'identifier_too_long',
       'identifier_too_long',
     ]);
+  });
+
+  it('in a flood of endless topics takes no more memory than other input, while the database is away and afterwards', async () => {
+    const [FLOOD, TOPIC_BYTES, HELD_BYTES] = [1_500, 60_000, 64 * 2 ** 20];
+    await bridge.sql.query('BEGIN; LOCK TABLE rejected_messages IN ACCESS EXCLUSIVE MODE');
+    const topics = Array.from({ length: FLOOD }, (_, i) => `veep/${String(i).padEnd(TOPIC_BYTES, 'x')}/s/d/data`);
+    await Promise.all(topics.map((topic) => device.publishAsync(topic, '', { qos: 1 })));
+    const unacknowledged = () => metric(bridge.app, 'mqtt_messages_unacknowledged');
+    await until(async () => (await unacknowledged()) > HELD_BYTES / (TOPIC_BYTES + 100));
+    await sleep(1_000);
+    expect(await unacknowledged()).toBeLessThan(HELD_BYTES / TOPIC_BYTES + 1);
+    await bridge.sql.query('COMMIT');
+    await until(async () => (await count(bridge.sql, 'rejected_messages')) === FLOOD, { timeoutMs: 60_000 });
+    const residentMb = await residentMegabytes(bridge.app);
+    // The last ones are remembered by the next process too.
+    expect(await bridge.app.stop()).toBe(0);
+    bridge.app = await startApp('ingest-bridge', bridge.env);
+    await bridge.app.waitForReady();
+    const [restartedMb, { rows }] = [
+      await residentMegabytes(bridge.app),
+      await bridge.sql.query<{ topic: string }>('SELECT topic FROM rejected_messages ORDER BY rejection_id'),
+    ];
+    process.stdout.write(`${residentMb.toFixed(0)} MB resident, ${restartedMb.toFixed(0)} MB after a restart\n`);
+    expect(rows.map(({ topic }) => topic)).toEqual(topics);
+    expect(restartedMb).toBeLessThan(200);
   });
 
   it('in the names of tenant, site and device is kept character for character', async () => {

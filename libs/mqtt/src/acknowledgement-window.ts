@@ -33,7 +33,7 @@ export class AcknowledgementWindow {
     return this.held.length - this.head;
   }
 
-  /** Payload bytes of the messages held. */
+  /** What the messages held have of payload and topic. */
   get sizeBytes(): number {
     return this.heldBytes;
   }

@@ -44,7 +44,7 @@ export interface DeferredAckOptions {
   routes: readonly Route[];
   /** Most deliveries that the broker may have in flight to us; sent as Receive Maximum. */
   maxUnacknowledged: number;
-  /** Most payload bytes held unacknowledged before reading stops. */
+  /** Most bytes of payloads and topics held unacknowledged before reading stops. */
   maxHeldBytes: number;
   /** Where the filters of an earlier process are remembered: the broker's session keeps them, but does not tell. */
   filterMemory: FilterMemory;
@@ -192,6 +192,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     if (!client.connected) return done(DEFERRED);
     // Read and left unacknowledged, so that the broker keeps it: a stream that nobody reads would never see the broker close it.
     if (this.stopped) return done(DEFERRED);
+    // A topic has up to 64 KiB of its own, and whoever publishes chooses it.
+    const sizeBytes = packet.topic.length + packet.payload.length;
     this.arrived.push({
       topic: packet.topic,
       payload: packet.payload as Buffer,
@@ -199,7 +201,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       retained: packet.retain,
       receivedAtMs: Date.now(),
       arrivedAtMs: performance.now(),
-      receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!, packet.payload.length, packet.dup),
+      receipt: packet.qos === 0 ? undefined : this.window.hold(packet.messageId!, sizeBytes, packet.dup),
       deduplicationKey: deduplicationKeyOf(packet, this.deferred.deduplicationProperty),
     });
     if (this.arrived.length === 1) setImmediate(() => void this.handOver());

@@ -11,4 +11,4 @@ export {
   SessionTakenOverError,
 } from './deferred-ack.server.js';
 export { topicFilterProblem, topicMatches } from './topic-filter.js';
-export { type Delivery, RedeliveryLedger } from './redelivery-ledger.js';
+export { type Delivery, LONGEST_TOPIC_BYTES, RedeliveryLedger } from './redelivery-ledger.js';

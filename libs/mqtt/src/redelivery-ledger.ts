@@ -1,6 +1,9 @@
+import { hash } from 'node:crypto';
+
 /** One QoS 1 delivery, as the ledger knows it. */
 export interface Delivery {
   packetId: number;
+  /** Or, when it has more than LONGEST_TOPIC_BYTES, `#` and its SHA-256 in hex. */
   topic: string;
   /** SHA-256 of the payload, hex. */
   payloadHash: string;
@@ -59,6 +62,17 @@ export class RedeliveryLedger {
   }
 }
 
+/** Topics of more bytes are remembered by their hash. */
+export const LONGEST_TOPIC_BYTES = 255;
+
+/**
+ * A topic as the ledger remembers it: strangers choose topics, and one has up to 64 KiB. `#` is in no topic that is published to
+ * (MQTT 5 section 4.7.1), so none is taken for another, and what has been shortened stays as it is.
+ */
+function remembered(topic: string): string {
+  return Buffer.byteLength(topic) > LONGEST_TOPIC_BYTES ? `#${hash('sha256', topic, 'hex')}` : topic;
+}
+
 function keyOf({ packetId, payloadHash, topic }: Delivery): string {
-  return `${packetId} ${payloadHash} ${topic}`;
+  return `${packetId} ${payloadHash} ${remembered(topic)}`;
 }

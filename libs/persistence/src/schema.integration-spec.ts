@@ -98,6 +98,26 @@ describe('the database', () => {
     await reader.release();
   });
 
+  it('lends the rights of its owner to its own tables only: none of the caller takes the place of one of them', async () => {
+    const [role, caller] = [`borrower_${process.pid}`, dataSource.createQueryRunner()];
+    await caller.query(`CREATE ROLE ${role}; SET ROLE ${role}`);
+    try {
+      await caller.query(`CREATE TEMP TABLE quarantine_size_changes (change_id bigserial, bytes bigint);
+        INSERT INTO quarantine_size_changes (bytes) VALUES (1);
+        CREATE FUNCTION pg_temp.borrow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'run by %', current_user; END $$;
+        CREATE TRIGGER borrow BEFORE DELETE ON quarantine_size_changes FOR EACH ROW EXECUTE FUNCTION pg_temp.borrow()`);
+      await caller.query(`SELECT trim_quarantine(1, '1 day')`);
+    } finally {
+      await caller.query(`RESET ROLE; DROP OWNED BY ${role}; DROP ROLE ${role}`);
+      await caller.release();
+    }
+    const open = await sql(
+      `SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace
+       AND proconfig::text NOT LIKE '%search_path=public, pg_temp%'`,
+    );
+    expect(open).toEqual([]);
+  });
+
   it('makes partitions with or without the JSON index', async () => {
     await sql(`SELECT ensure_partitions('2033-01-01Z', '2033-01-01Z', false), ensure_partitions('2033-01-02Z', '2033-01-02Z', true)`);
     const indexes = await sql(

@@ -260,4 +260,35 @@ describe('TelemetryRepository', () => {
     expect(commitFailure(await repository.commit(late).catch((caught: unknown) => caught))).toBe('replaced');
     expect(await sql(`SELECT count(*)::int AS stored FROM messages WHERE tenant_id = 'l'`)).toEqual([{ stored: 1 }]);
   });
+
+  it('waits for no lock for ever, and leaves nothing in the server that does', async () => {
+    const stuck = connection.dataSource.createQueryRunner();
+    await stuck.startTransaction();
+    await stuck.query(`SELECT pg_advisory_xact_lock_shared(hashtextextended('tallystick.receiver.bridge-stuck', 0))`);
+    await stuck.query(`LOCK TABLE batches IN SHARE UPDATE EXCLUSIVE MODE`); // as VACUUM takes it
+    const bridge = repositoryOf('bridge-stuck');
+    const failures = await Promise.all(
+      [bridge.beginEpoch(), bridge.ensurePartitions(TODAY_MS + 9 * DAY_MS, TODAY_MS + 9 * DAY_MS)].map((asked) =>
+        asked.catch(commitFailure),
+      ),
+    );
+    expect(failures).toEqual(['passing', 'passing']);
+    expect(await sql(`SELECT query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)).toEqual([]);
+    await stuck.rollbackTransaction();
+    await stuck.release();
+    await bridge.beginEpoch();
+    expect(await bridge.ensurePartitions(TODAY_MS + 9 * DAY_MS, TODAY_MS + 9 * DAY_MS)).toHaveLength(1);
+  });
+
+  it('has the server look soon whether we are still there, also in the middle of COPY', async () => {
+    await sql(`CREATE TABLE seen (setting text)`);
+    await sql(`CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO seen SELECT current_setting('tcp_keepalives_' || name) FROM unnest(ARRAY['idle', 'interval', 'count']) AS name; RETURN NEW; END $$`);
+    await sql(`CREATE TRIGGER look BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION look()`);
+    const bridge = repositoryOf('bridge-seen');
+    await bridge.beginEpoch();
+    await bridge.commit(plan([message('seen')]));
+    await sql(`DROP FUNCTION look() CASCADE`);
+    expect(await sql(`SELECT setting FROM seen`)).toEqual(['5', '5', '2'].map((setting) => ({ setting })));
+  });
 });

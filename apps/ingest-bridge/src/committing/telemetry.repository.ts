@@ -13,10 +13,18 @@ import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 import type { PlanStore } from './writer-lane.js';
 
 /**
- * When our connection dies silently, the server must not hold its locks for ever: the next try would wait for them. Both limits are
- * below the one at which we give the connection up. None on COMMIT, which may have to wait for a replica.
+ * When our connection dies silently, the server must not hold its locks for ever: the next try would wait for them. All limits are
+ * below the one at which we give the connection up. In the middle of COPY a session is not idle, and only keepalive ends it: by
+ * default after two hours. No limit on COMMIT, which may have to wait for a replica.
  */
-const BEGIN = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'`;
+const BEGIN = [
+  'BEGIN',
+  `SET LOCAL idle_in_transaction_session_timeout = '10s'`,
+  `SET LOCAL lock_timeout = '10s'`,
+  'SET LOCAL tcp_keepalives_idle = 5',
+  'SET LOCAL tcp_keepalives_interval = 5',
+  'SET LOCAL tcp_keepalives_count = 2',
+].join('; ');
 const ROWS_PER_CHUNK = 50;
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
@@ -36,13 +44,17 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
 
   /**
    * Takes the place of every earlier process with our client id. Once this resolves none of their commits is under way, and none
-   * will succeed: what the database holds is all that they stored.
+   * will succeed: what the database holds is all that they stored. Throws while one of them does not end: a connection that waited
+   * for it longer than we do would go on waiting in the server, and every try would leave one more.
    */
   async beginEpoch(): Promise<void> {
-    const { dataSource } = this.connection;
     const receiver = this.config.mqtt.clientId;
-    const [row] = await dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]);
-    this.begin = `${BEGIN}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
+    const begun = await inTransaction(
+      this.connection.dataSource,
+      (client) => client.query<{ epoch: string }>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]),
+      BEGIN,
+    );
+    this.begin = `${BEGIN}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${begun.rows[0]!.epoch})`;
   }
 
   /** Throws, with the code that means `replaced`, when another process has taken our place. */
@@ -133,14 +145,18 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     this.devices.forgetAll();
   }
 
-  /** Makes the day partitions that cover a span of Unix ms. Safe to call from any number of writers at any time. */
+  /**
+   * Makes the day partitions that cover a span of Unix ms. Safe to call from any number of writers at any time. Throws when it would
+   * have to wait long for its lock (for a VACUUM, say): every commit of every bridge waits behind it.
+   */
   async ensurePartitions(fromMs: number, toMs: number): Promise<string[]> {
-    const rows = await this.connection.dataSource.query<{ name: string }[]>(`SELECT name FROM ensure_partitions($1, $2, $3) AS name`, [
-      new Date(fromMs),
-      new Date(toMs),
-      this.config.messagesJsonIndex === 'live',
-    ]);
-    return rows.map((row) => row.name);
+    const values = [new Date(fromMs), new Date(toMs), this.config.messagesJsonIndex === 'live'];
+    const made = await inTransaction(
+      this.connection.dataSource,
+      (client) => client.query<{ name: string }>(`SELECT name FROM ensure_partitions($1, $2, $3) AS name`, values),
+      BEGIN,
+    );
+    return made.rows.map((row) => row.name);
   }
 
   private async exists(sql: string, values: unknown[]): Promise<boolean> {

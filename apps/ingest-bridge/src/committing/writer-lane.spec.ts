@@ -10,6 +10,7 @@ import { DeviceAllowance } from '../devices/device-allowance.js';
 
 const rules: BatchingRules = { batchSize: 10, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
 
+const DAY_MS = 24 * 3600 * 1000;
 const message = (payload: string) => messageOf('t', payload);
 const pgError = (code: string, constraint?: string) => Object.assign(new Error(`refused with ${code}`), { code, constraint });
 const keyTaken = pgError('23505', 'deduplication_keys_pkey');
@@ -19,6 +20,7 @@ class ScriptedStore implements PlanStore {
   readonly stored: string[] = [];
   readonly landed = new Set<CommitPlan>();
   readonly calls: string[] = [];
+  readonly partitions = new Set<string>();
   /** Stored by others: by keyHash. */
   readonly keyHashes = new Set<string>();
   /** What happens between a call and its answer; throws when there is none. `which` counts the calls of this name, from 1. */
@@ -45,8 +47,11 @@ class ScriptedStore implements PlanStore {
     return Promise.resolve(new Set(keyHashes.filter((keyHash) => this.keyHashes.has(keyHash))));
   }
 
-  ensurePartitions(): Promise<void> {
+  /** Refuses a long span like the function of the schema. */
+  ensurePartitions(fromMs: number, toMs: number): Promise<void> {
     this.calls.push('ensurePartitions');
+    if (toMs - fromMs > 400 * DAY_MS) return Promise.reject(pgError('22023'));
+    for (let ms = fromMs; ms <= toMs; ms += DAY_MS) this.partitions.add(new Date(ms).toISOString().slice(0, 10));
     return Promise.resolve();
   }
 
@@ -114,6 +119,18 @@ describe('WriterLane', () => {
     expect(failures).toEqual([failure]);
     expect(store.calls.slice(0, calls.length)).toEqual(calls);
     expect(store.stored).toEqual(inPlace);
+  });
+
+  it('makes the partitions of a commit in which the clock was set right, from a year that is long past', async () => {
+    const store = new ScriptedStore([{ error: pgError('42P01'), persisted: false }]);
+    const lane = laneOn(store);
+    const running = lane.run();
+    const times = ['2000-01-01T00:05Z', '2000-01-01T00:06Z', '2026-11-22T12:00Z'];
+    for (const time of times) lane.take(messageOf('t', `"${time}"`, { receivedAtMs: Date.parse(time) }));
+    lane.drain();
+    await running;
+    expect([...store.partitions]).toEqual(['2000-01-01', '2026-11-22']);
+    expect(store.stored).toHaveLength(3);
   });
 
   it('does not store twice what had landed although its commit failed', async () => {

@@ -13,6 +13,7 @@ const MOST_ROWS_PER_COMMIT = 2_000;
 const MOST_BYTES_PER_COMMIT = 16 * 1024 * 1024;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
+const DAY_MS = 24 * 3600 * 1000;
 
 /** The next try will fare better: no need to wait before it. */
 const MENDED_AT_ONCE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'row_refused', 'partition_missing'];
@@ -48,7 +49,7 @@ export class WriterLane {
   private open: ReadonlyMap<string, OpenBatch> = new Map();
   private draining = false;
   private wake: (() => void) | undefined;
-  private payloadBytes = 0;
+  private heldBytes = 0;
   /** Why the last commit failed; undefined while commits succeed. */
   problem: string | undefined;
 
@@ -64,9 +65,9 @@ export class WriterLane {
     return this.messages.length + this.rejections.length;
   }
 
-  /** Payload bytes of what is queued. */
+  /** Bytes of what is queued: payloads and topics. */
   get queuedBytes(): number {
-    return this.payloadBytes;
+    return this.heldBytes;
   }
 
   get openBatches(): number {
@@ -75,13 +76,13 @@ export class WriterLane {
 
   take(message: TelemetryMessage): void {
     this.messages.push(message);
-    this.payloadBytes += message.payload.length;
+    this.heldBytes += sizeBytes(message);
     this.wake?.();
   }
 
   quarantine(rejection: Rejection): void {
     this.rejections.push(rejection);
-    this.payloadBytes += rejection.payload.length;
+    this.heldBytes += sizeBytes(rejection);
     this.wake?.();
   }
 
@@ -91,7 +92,7 @@ export class WriterLane {
     const stays = ({ receipt }: TelemetryMessage | Rejection) => !receipt || receipt.connection >= connection;
     this.messages = this.messages.filter(stays);
     this.rejections = this.rejections.filter(stays);
-    this.payloadBytes = [...this.messages, ...this.rejections].reduce((sum, { payload }) => sum + payload.length, 0);
+    this.heldBytes = [...this.messages, ...this.rejections].reduce((sum, item) => sum + sizeBytes(item), 0);
     return before - this.queued;
   }
 
@@ -203,8 +204,9 @@ export class WriterLane {
   private async beforeRetry(failure: CommitFailure, attempt: number, plan: CommitPlan): Promise<void> {
     if (failure === 'reference_missing') this.store.forgetDevices();
     if (failure === 'partition_missing') {
-      const times = [this.clock.unixMs(), ...plan.messages.map(({ message }) => message.receivedAtMs)];
-      await this.store.ensurePartitions(Math.min(...times), Math.max(...times)).catch((error: Error) => (this.problem = error.message));
+      // Day by day: a clock that was set right in between may have left years between the first message and the last.
+      const days = new Set(plan.messages.map(({ message }) => Math.floor(message.receivedAtMs / DAY_MS) * DAY_MS));
+      for (const dayMs of days) await this.store.ensurePartitions(dayMs, dayMs).catch((error: Error) => (this.problem = error.message));
     }
     if (!MENDED_AT_ONCE.includes(failure) || attempt > 1) await this.pause(attempt);
   }
@@ -226,16 +228,21 @@ export class WriterLane {
     }
   }
 
-  /** Removes and returns the first items of a queue, at least one, up to a number of rows and of payload bytes. */
-  private dequeue<T extends { payload: Buffer }>(queue: T[]): T[] {
+  /** Removes and returns the first items of a queue, at least one, up to a number of rows and of bytes. */
+  private dequeue<T extends TelemetryMessage | Rejection>(queue: T[]): T[] {
     let count = 0;
     let bytes = 0;
     while (count < queue.length && count < MOST_ROWS_PER_COMMIT && (count === 0 || bytes < MOST_BYTES_PER_COMMIT)) {
-      bytes += queue[count++]!.payload.length;
+      bytes += sizeBytes(queue[count++]!);
     }
-    this.payloadBytes -= bytes;
+    this.heldBytes -= bytes;
     return queue.splice(0, count);
   }
+}
+
+/** The topic counts: one in quarantine may have 64 KiB. */
+function sizeBytes({ payload, topic }: TelemetryMessage | Rejection): number {
+  return payload.length + topic.length;
 }
 
 /** A refused plan of a single rejection has nothing left to take apart: it is tried again like an unknown failure. */

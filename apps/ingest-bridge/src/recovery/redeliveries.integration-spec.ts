@@ -37,12 +37,18 @@ describe('Redeliveries', () => {
     let sequence = 0;
 
     /** Stores so many messages or rejections, received `everyMs` from `fromMs` on, five a commit; the deliveries in order. */
-    async function store(fromMs: number, count: number, kind: 'accepted' | 'rejected' = 'accepted', everyMs = 1): Promise<Delivery[]> {
+    async function store(
+      fromMs: number,
+      count: number,
+      kind: 'accepted' | 'rejected' = 'accepted',
+      everyMs = 1,
+      topic = 'veep/t/s/d/data',
+    ) {
       const deliveries: Delivery[] = [];
       for (let at = 0; at < count; at += 5) {
         const packets = Array.from({ length: Math.min(5, count - at) }, (_, i) => {
           const receipt = window.hold((++sequence % 65_535) + 1);
-          return packet('t', `{"seq":${sequence}}`, { receivedAtMs: fromMs + (at + i) * everyMs, receipt });
+          return packet('t', `{"seq":${sequence}}`, { topic, receivedAtMs: fromMs + (at + i) * everyMs, receipt });
         });
         const messages = kind === 'accepted' ? packets.map((taken) => message('t', taken.payload.toString(), taken)) : [];
         const refusal = { reason: 'not_json', detail: 'x', tenantId: 't' } as const;
@@ -114,6 +120,11 @@ describe('Redeliveries', () => {
     const { store, known } = await bridge();
     await store(NOW_MS + HOUR_MS, 100, 'rejected');
     expect(await known(await store(NOW_MS, CAPACITY, 'rejected'))).toBe(CAPACITY);
+  });
+
+  it('knows rejections by topics that are too long to be remembered whole', async () => {
+    const { store, known } = await bridge();
+    expect(await known(await store(NOW_MS, CAPACITY, 'rejected', 1, `veep/${'ü'.repeat(30_000)}/s/d/data`))).toBe(CAPACITY);
   });
 
   it('knows what was stored after a step forward', async () => {

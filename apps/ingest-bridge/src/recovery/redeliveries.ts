@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { RedeliveryLedger } from '@tallystick/mqtt';
+import { LONGEST_TOPIC_BYTES, RedeliveryLedger } from '@tallystick/mqtt';
 import { DatabaseConnection, uuidv7Floor } from '@tallystick/persistence';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 
@@ -68,7 +68,9 @@ export class Redeliveries {
          (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
           WHERE rejection_id >= $8 AND receiver = $1 AND packet_id IS NOT NULL ORDER BY rejection_id DESC LIMIT $2)
        )
-       SELECT packet_id, topic, hash FROM (SELECT * FROM candidates ORDER BY age, id DESC LIMIT $2) last ORDER BY age DESC, id`,
+       SELECT packet_id, hash,
+         CASE WHEN octet_length(topic) > $10 THEN '#' || encode(sha256(convert_to(topic, 'UTF8')), 'hex') ELSE topic END AS topic
+       FROM (SELECT * FROM candidates ORDER BY age, id DESC LIMIT $2) last ORDER BY age DESC, id`,
       [
         this.config.mqtt.clientId,
         this.capacity,
@@ -79,6 +81,7 @@ export class Redeliveries {
         candidates(newestId !== null && newestId < past!),
         nowId,
         candidates(rejectionsAhead),
+        LONGEST_TOPIC_BYTES,
       ],
     );
     for (const { packet_id, topic, hash } of rows) this.ledger.record({ packetId: packet_id, topic, payloadHash: hash, connection: 0 });

@@ -5,6 +5,7 @@ import { QuarantineBound1793000000003 } from './1793000000003-quarantine-bound.j
 import { DeduplicationKeys1793000000004 } from './1793000000004-deduplication-keys.js';
 import { DeviceLookups1793000000005 } from './1793000000005-device-lookups.js';
 import { BrokerHistoryReads1793000000006 } from './1793000000006-broker-history-reads.js';
+import { DefinerSearchPath1793000000007 } from './1793000000007-definer-search-path.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -15,4 +16,5 @@ export const migrations = [
   DeduplicationKeys1793000000004,
   DeviceLookups1793000000005,
   BrokerHistoryReads1793000000006,
+  DefinerSearchPath1793000000007,
 ];
