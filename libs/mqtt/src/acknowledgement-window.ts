@@ -33,6 +33,11 @@ export class AcknowledgementWindow {
     return this.held.length - this.head;
   }
 
+  /** Those whose messages are still being stored. */
+  get unsettled(): Receipt[] {
+    return this.held.slice(this.head).filter((receipt) => !receipt.settled);
+  }
+
   /** What the messages held have of payload and topic. */
   get sizeBytes(): number {
     return this.heldBytes;

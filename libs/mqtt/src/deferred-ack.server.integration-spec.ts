@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { freePort, startAedes } from '@tallystick/embedded';
-import { onCleanUp, PacketTrace, startTestBroker, type TestBroker, until } from '@tallystick/testing';
+import { FaultProxy, onCleanUp, PacketTrace, startTestBroker, type TestBroker, until } from '@tallystick/testing';
 import { connectAsync, type MqttClient } from 'mqtt';
 import mqttPacket, { type Packet, type UserProperties } from 'mqtt-packet';
 import { reconnectDelayMs } from './connect-options.js';
@@ -282,6 +282,47 @@ describe('DeferredAckMqttServer', () => {
       hold(40, { maxUnacknowledged: 20, settings: { protocolVersion: '3.1.1', keepaliveS: 2 } }),
       hold(25, { maxHeldBytes: 25_000, settings: { keepaliveS: 2 } }),
     ]);
+  });
+
+  it('takes whatever comes for the answer to its ping, which lies behind it on a slow way', async () => {
+    const broker = await startTestBroker();
+    const wire = await FaultProxy.start(broker.port);
+    wire.limit(40_000, ['down']);
+    const receiver = await startReceiver(`mqtt://127.0.0.1:${wire.port}`, { settings: { keepaliveS: 2 } });
+    receiver.acknowledgesAtOnce = true;
+    // 10 s of packets: mqtt.js would miss its PINGRESP 3 s after the last packet it sent.
+    await publishAll(
+      broker,
+      numbers(0, 200).map((text) => text.padStart(2_000)),
+    );
+    await until(() => receiver.packets.length === 200, { timeoutMs: 30_000 });
+    expect(wire.accepted).toBe(1);
+    expect(wire.passed.up).toBeGreaterThan(200 * 4);
+  });
+
+  it('counts what it still holds of a session that is lost, so that brokers that forget cannot fill the memory', async () => {
+    const connects: Socket[] = [];
+    const url = await scriptedBroker((packet, socket) => {
+      if (packet.cmd === 'connect')
+        socket.write(mqttPacket.generate({ cmd: 'connack', sessionPresent: false, reasonCode: 0 }, { protocolVersion: 5 }));
+      if (packet.cmd === 'pingreq') socket.write(mqttPacket.generate({ cmd: 'pingresp' }));
+      if (packet.cmd !== 'subscribe') return;
+      connects.push(socket);
+      socket.write(mqttPacket.generate({ cmd: 'suback', messageId: packet.messageId!, granted: [1] }, { protocolVersion: 5 }));
+      for (let messageId = 1; messageId <= 15; messageId++) {
+        const publish = { cmd: 'publish', topic: 't/x', payload: 'm', qos: 1, messageId, dup: false, retain: false } as const;
+        socket.write(mqttPacket.generate(publish, { protocolVersion: 5 }));
+      }
+    });
+    const receiver = await startReceiver(url, { maxUnacknowledged: 10 });
+    await until(() => receiver.packets.length === 15);
+    connects[0]!.destroy();
+    await until(() => connects.length === 2, { timeoutMs: 10_000 });
+    await until(() => receiver.packets.length >= 20);
+    await sleep(300);
+    expect(receiver.packets).toHaveLength(20);
+    receiver.acknowledge(receiver.packets.slice(0, 15));
+    await until(() => receiver.packets.length === 30);
   });
 
   it('hands packets over raw, in order and in arrays', async () => {

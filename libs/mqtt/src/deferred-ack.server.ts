@@ -93,6 +93,11 @@ const UNSUPPORTED_VERSION_CODES = [0x84, 1];
  */
 export class DeferredAckMqttServer extends ServerMqtt implements CustomTransportStrategy {
   private window = new AcknowledgementWindow();
+  /** Of connections that have ended: with the handlers still, and in memory, until stored or until the broker sends it again. */
+  private readonly leftover = new Set<Receipt>();
+  private leftoverBytes = 0;
+  /** A PINGREQ has gone out, and nothing has come since. */
+  private isPinged = false;
   private arrived: ReceivedPacket[] = [];
   private handingOver = false;
   /** The unanswered callback of one packet: while it is kept, mqtt.js reads nothing more. */
@@ -129,7 +134,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     const client = connect(settings.url, connectOptions(settings, maxUnacknowledged));
     client.handleMessage = (packet, done) => this.receive(client, packet, done);
     // Before the first message of the connection: mqtt.js emits 'connect' later than that.
-    client.on('packetreceive', (packet) => this.onPacket(packet));
+    client.on('packetreceive', (packet) => this.onPacket(client, packet));
+    client.on('packetsend', (packet) => (this.isPinged ||= packet.cmd === 'pingreq'));
     client.on('connect', (connack) => this.onConnect(client, connack));
     // Before mqtt.js' own listener, which reads the delay.
     client.prependListener('close', () => this.onClose(client));
@@ -159,7 +165,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
 
   /** Marks messages as stored and sends the acknowledgements that are due. Those of an earlier connection are dropped. */
   acknowledge(receipts: Iterable<Receipt | undefined>): void {
-    for (const receipt of receipts) if (receipt) receipt.settled = true;
+    for (const receipt of receipts) if (receipt) this.settle(receipt);
     const packets = this.window.takeSettled();
     const client = this.mqttClient as MqttClient | undefined;
     if (packets.length > 0 && client?.connected) client.stream.write(packets);
@@ -211,8 +217,14 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     else done(DEFERRED);
   }
 
+  private settle(receipt: Receipt): void {
+    receipt.settled = true;
+    if (this.leftover.delete(receipt)) this.leftoverBytes -= receipt.sizeBytes;
+  }
+
   private holdsEnough(): boolean {
-    return this.window.size >= 2 * this.deferred.maxUnacknowledged || this.window.sizeBytes >= this.deferred.maxHeldBytes;
+    const { maxUnacknowledged, maxHeldBytes } = this.deferred;
+    return this.window.size + this.leftover.size >= 2 * maxUnacknowledged || this.window.sizeBytes + this.leftoverBytes >= maxHeldBytes;
   }
 
   private letReadingWait(client: MqttClient, resume: () => void): void {
@@ -257,10 +269,17 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     return others.find((route) => route.filters.some((filter) => topicMatches(filter, topic))) ?? first!;
   }
 
-  private onPacket(packet: Packet): void {
+  private onPacket(client: MqttClient, packet: Packet): void {
+    // The answer to a ping lies behind what the broker sent before it, which may be much. Whatever comes shows that it is there; once
+    // for each ping, so that the next one leaves in time.
+    if (this.isPinged) client.reschedulePing(true);
+    this.isPinged = false;
     if (packet.cmd !== 'connack' || (packet.reasonCode ?? packet.returnCode ?? 0) !== 0) return;
     this.window = new AcknowledgementWindow(++this.connections, packet.sessionPresent, this.deferred.maxUnacknowledged);
-    if (packet.sessionPresent) this.onResumed(this.connections);
+    if (!packet.sessionPresent) return;
+    this.leftover.clear();
+    this.leftoverBytes = 0;
+    this.onResumed(this.connections);
   }
 
   private onConnect(client: MqttClient, connack: IConnackPacket): void {
@@ -309,6 +328,10 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   }
 
   private onClose(client: MqttClient): void {
+    for (const receipt of this.window.unsettled) {
+      this.leftover.add(receipt);
+      this.leftoverBytes += receipt.sizeBytes;
+    }
     // Acknowledgements do not outlive their connection: the broker redelivers, and its packet identifiers start anew.
     this.window = new AcknowledgementWindow(this.connections);
     this.forgetWaiting();
