@@ -1,5 +1,6 @@
 import { freePort } from '@tallystick/embedded';
 import { createEmptyDatabase, startApp, startTestBroker, until } from '@tallystick/testing';
+import { connectAsync } from 'mqtt';
 import { startWatcher } from './watcher.js';
 
 describe('starting broker-watcher', () => {
@@ -41,6 +42,20 @@ describe('starting broker-watcher', () => {
     const second = await startApp('broker-watcher', first.env);
     await second.waitForReady();
     expect((await first.app.exited).code).toBe(76);
+    expect(await second.stop()).toBe(0);
+  });
+
+  it('gives way to the watcher of another broker that was given the same name', async () => {
+    const [own, other] = await Promise.all([startTestBroker({ configLines: ['sys_interval 1'] }), startTestBroker()]);
+    const first = await startWatcher(own.url);
+    const second = await startApp('broker-watcher', { ...first.env, MQTT_URL: other.url, MQTT_CLIENT_ID: 'second-watcher' });
+    await second.waitForReady();
+    const present = await connectAsync(own.url, { protocolVersion: 4, clientId: 'present', reconnectPeriod: 0 });
+    expect((await first.app.exited).code).toBe(76);
+    expect(JSON.stringify(first.app.logs)).toContain('give each watcher a name');
+    const { rows } = await first.sql.query(`SELECT FROM events WHERE client = 'present'`);
+    expect(rows).toEqual([]);
+    await present.endAsync();
     expect(await second.stop()).toBe(0);
   });
 });

@@ -20,11 +20,28 @@ export class BrokerStateRepository implements FilterMemory {
     private readonly config: BrokerWatcherConfig,
   ) {}
 
+  /**
+   * An uptime from before the broker's last start, as its log told it, is left out: the sessions of that run are over, and the next
+   * uptime, being smaller, would end those that began since.
+   */
   async read(): Promise<StoredState> {
     const [row] = await this.connection.dataSource.query<
-      { version: string | null; started_at: Date | null; last_uptime: string | null; uptime_at: Date | null; watched_until: Date | null }[]
-    >(`SELECT version, started_at, last_uptime, uptime_at, watched_until FROM broker_state WHERE broker = $1`, [this.config.brokerName]);
-    const hasUptime = row?.last_uptime != null && row.uptime_at !== null;
+      {
+        version: string | null;
+        started_at: Date | null;
+        last_uptime: string | null;
+        uptime_at: Date | null;
+        watched_until: Date | null;
+        is_old: boolean;
+      }[]
+    >(
+      `SELECT version, started_at, last_uptime, uptime_at, watched_until,
+         EXISTS (SELECT FROM events e WHERE e.broker = s.broker AND e.action = 'unknown' AND e.received_at > s.uptime_at
+                   AND e.raw ~ '^([0-9]{1,12}: )?mosquitto version [^ ]+ (starting|running)$') AS is_old
+       FROM broker_state s WHERE broker = $1`,
+      [this.config.brokerName],
+    );
+    const hasUptime = row?.last_uptime != null && row.uptime_at !== null && !row.is_old;
     return {
       version: row?.version ?? undefined,
       startedAtMs: row?.started_at?.getTime(),

@@ -60,6 +60,25 @@ function detailsWithUser(text: string): Details | undefined {
   return { at: last.at, username, connect: last.head.connect, ambiguous: earlier !== undefined };
 }
 
+/**
+ * Whether what was read as an id may be this shorter id and the beginning of its user name. Clients that choose both can make a
+ * line that fits both readings; the longer is taken, for the shorter may be somebody else's.
+ */
+export function mayBeIdAndUser(read: string, shorter: string): boolean {
+  return read.startsWith(shorter) && userBeginsAt(read, shorter.length);
+}
+
+/** Whether an id as read holds what could be the end of a shorter one. */
+export function mayHoldUser(read: string): boolean {
+  for (let at = read.indexOf(OPENING); at !== -1; at = read.indexOf(OPENING, at + 1)) if (userBeginsAt(read, at)) return true;
+  return false;
+}
+
+function userBeginsAt(text: string, at: number): boolean {
+  const head = text.startsWith(OPENING, at) ? headAt(text, at) : undefined;
+  return head !== undefined && text.startsWith(USER, head.end);
+}
+
 interface Head {
   connect: ConnectDetails;
   end: number;

@@ -12,19 +12,35 @@ export const LOG_TOPIC_PREFIX = '$SYS/broker/log/';
 /**
  * Reads one message of `$SYS/broker/log/…`. Never throws; the time it takes grows with the length of the line and no faster. The
  * topic alone decides what kind of line it is, and only the first `digits: ` is the time: ids, user names and topics stand in
- * the text as their owners chose them. `clients` tells apart readings that the line itself leaves open.
+ * the text as their owners chose them. `clients` tells apart readings that the line itself leaves open; `hasTimes`: the broker begins
+ * its lines with a time. Where it does not, an id that looks like one begins the line of a subscription.
  */
-export function parseLogLine(topic: string, payload: Uint8Array | string, dialect: Dialect, clients?: OpenClients): LogLine {
+export function parseLogLine(
+  topic: string,
+  payload: Uint8Array | string,
+  dialect: Dialect,
+  clients?: OpenClients,
+  hasTimes = true,
+): LogLine {
   const payloadText = typeof payload === 'string' ? payload : Buffer.from(payload).toString();
   const sizeBytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length;
   const leaf = topic.startsWith(LOG_TOPIC_PREFIX) ? topic.slice(LOG_TOPIC_PREFIX.length) : '';
-  const { ts, text } = withoutTime(payloadText);
+  const { ts, text } = hasTimes || !beginsAsClientsChose(topic) ? withoutTime(payloadText) : { ts: null, text: payloadText };
   const prefixBytes = payloadText.length - text.length; // ASCII
   const line = isCut(leaf, text, sizeBytes, prefixBytes, dialect)
     ? logLine(actionOfBeginning(leaf, text), { truncated: true })
     : whole(leaf, text, dialect, clients);
   line.ts = ts;
   return line;
+}
+
+/** Whether such lines begin, behind the time, with an id; all others begin with words of the broker's own. */
+export function beginsAsClientsChose(topic: string): boolean {
+  return topic.startsWith(`${LOG_TOPIC_PREFIX}M/`);
+}
+
+export function beginsWithTime(text: string): boolean {
+  return withoutTime(text).text.length < text.length;
 }
 
 function whole(leaf: string, text: string, dialect: Dialect, clients: OpenClients | undefined): LogLine {

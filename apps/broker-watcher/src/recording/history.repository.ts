@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
 import { escapeLiteral, type PoolClient } from 'pg';
@@ -16,11 +17,20 @@ export class HistoryRepository {
     private readonly config: BrokerWatcherConfig,
   ) {}
 
-  /** Takes the place of every earlier process with our client id: once this resolves, none of their commits can follow. */
+  /**
+   * Takes the place of every earlier process with our client id or for our BROKER_NAME: once this resolves, none of their commits can
+   * follow. Two brokers under one name would end each other's sessions.
+   */
   async beginEpoch(): Promise<void> {
-    const receiver = this.config.mqtt.clientId;
-    const [row] = await this.connection.dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]);
-    this.begin = `BEGIN; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${row!.epoch})`;
+    const { brokerName, mqtt } = this.config;
+    // hashed, since a name may be as long as the column
+    const places = [mqtt.clientId, `broker-watcher/${hash('sha256', brokerName, 'hex')}`];
+    const asserted: string[] = [];
+    for (const place of places) {
+      const [row] = await this.connection.dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [place]);
+      asserted.push(`SELECT assert_receiver_epoch(${escapeLiteral(place)}, ${row!.epoch})`);
+    }
+    this.begin = ['BEGIN', ...asserted].join('; ');
   }
 
   /** Ids for what the plan inserts. Drawn outside the transaction, so that they are the same at every try of it. */

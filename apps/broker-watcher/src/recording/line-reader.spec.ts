@@ -5,8 +5,8 @@ import { receivedLine } from './recorded-line.js';
 
 const T = 1_700_000_000;
 
-function line(leaf: string, text: string, second = 0): Item {
-  const payload = Buffer.from(`${T + second}: ${text}`);
+function line(leaf: string, text: string, second = 0, time = `${T + second}: `): Item {
+  const payload = Buffer.from(`${time}${text}`);
   const packet = {
     topic: `$SYS/broker/log/${leaf}`,
     payload,
@@ -24,6 +24,23 @@ describe('LineReader', () => {
   it('keeps every line, also two equal ones of one second', () => {
     const twice = line('N', 'Client a disconnected.');
     expect(reader().read([twice, twice]).events).toHaveLength(2);
+  });
+
+  it('takes an id for no time where the broker writes none', () => {
+    const connected = (client: string, time?: string) =>
+      line('N', `New client connected from 1.2.3.4:5 as ${client} (p2, c1, k60).`, 0, time);
+    const forged = '1600000000: victim';
+    const untimed = reader().read([connected('victim', ''), connected(forged, ''), line('M/subscribe', `${forged} 1 t`, 9, '')]);
+    expect(untimed.events.map(({ line: { client, ts } }) => [client, ts])).toEqual([
+      ['victim', null],
+      [forged, null],
+      [forged, null],
+    ]);
+    const timed = reader().read([connected(forged), line('M/subscribe', `${forged} 1 t`)]);
+    expect(timed.events.map(({ line: { client, ts } }) => [client, ts])).toEqual([
+      [forged, T],
+      [forged, T],
+    ]);
   });
 
   it('sums up what a broker writes for every packet, by client and second', () => {

@@ -1,6 +1,6 @@
 import { type Dialect, dialectOf, USUAL_DIALECT } from '../log-lines/dialect.js';
 import { RECEIVE_MAXIMUM } from '../log-lines/info-line.js';
-import { parseLogLine } from '../log-lines/parse-log-line.js';
+import { beginsAsClientsChose, beginsWithTime, parseLogLine } from '../log-lines/parse-log-line.js';
 import type { Gap } from '../gaps/gap.js';
 import type { BrokerHistory } from '../sessions/broker-history.js';
 import type { HistoryPlan } from './history-plan.js';
@@ -20,6 +20,8 @@ export type Item = { kind: 'line'; line: ReceivedLine } | Notice;
 /** Turns what arrived into transactions, in order. Pure but for the history that it carries on. */
 export class LineReader {
   dialect: Dialect = USUAL_DIALECT;
+  /** `log_timestamp` is on, by the last line that clients have no say in the beginning of. */
+  private hasTimes = true;
 
   constructor(
     readonly history: BrokerHistory,
@@ -61,7 +63,8 @@ export class LineReader {
   }
 
   private readLine({ topic, payload, raw, receivedAtMs, arrivedAtMs, receipt }: ReceivedLine): RecordedLine {
-    const line = storable(parseLogLine(topic, payload, this.dialect, this.history));
+    if (!beginsAsClientsChose(topic)) this.hasTimes = beginsWithTime(raw);
+    const line = storable(parseLogLine(topic, payload, this.dialect, this.history, this.hasTimes));
     const tsMs = line.ts === null ? receivedAtMs : line.ts * 1_000;
     this.history.apply(line, tsMs, this.dialect, receivedAtMs);
     return { line, raw, tsMs, receivedAtMs, arrivedAtMs, packetId: receipt?.packetId ?? null, lineCount: 1 };

@@ -55,6 +55,28 @@ describe('sessions', () => {
     expect(new Log('2.0').lines(withLine[0]!, withLine[2]!, withLine[1]!).told).toEqual(['a 0-3 taken_over', 'a 3- open']);
   });
 
+  it('end with their client’s own line when its user name was made to look like a longer id', () => {
+    const forged = "p2, c1, k60, u'x (p2, c1, k60, u'y (p2, c1, k60, u'z'";
+    const misread = "a (p2, c1, k60, u'x (p2, c1, k60, u'y";
+    const log = new Log('2.0').lines(`0 ${connect('a', 1, forged)}`, '5 N Client a disconnected.');
+    expect(log.told).toEqual([`${misread} 0-5 clean_disconnect`]);
+    expect(log.book.size).toBe(0);
+    const newer = new Log('2.1').lines(`0 ${connect('a', 1, forged)}`, '5 N Client a [1.2.3.4:2] disconnected.');
+    expect(newer.book.size).toBe(1);
+    expect(newer.lines('6 N Client a [1.2.3.4:1] disconnected.').told).toEqual([`${misread} 0-6 clean_disconnect`]);
+    expect(new Log('2.0').lines(`0 ${connect('a', 1, forged)}`, '5 M/subscribe a 0 t').told).toEqual([
+      `${misread} 0-5 unknown`,
+      'a 5- open',
+    ]);
+    expect(new Log('2.0', new SessionBook(log.sessions)).lines('9 N Client a disconnected.').book.size).toBe(0);
+  });
+
+  it('do not end with the line of a client whose id is merely the beginning of theirs', () => {
+    const [plain, odd] = ["a (p2, c1, k60, u'x", 'a (p2, c1, k60). b'];
+    const lines = [plain, odd].flatMap((id, port) => [`0 ${connect(id, port)}`, `0 ${connect(`${id}2`, port, "p2, c1, k60, u'u'")}`]);
+    expect(new Log('2.0').lines(...lines, '5 N Client a (p2 disconnected.', '5 N Client b disconnected.').book.size).toBe(4);
+  });
+
   it('are not closed by a refused connection under the same id', () => {
     expect(new Log('2.0').lines(`0 ${connect('a', 1)}`, '3 N Client a disconnected, not authorised.').told).toEqual(['a 0- open']);
     const newer = new Log('2.1').lines(`0 ${connect('a', 1, 'p4, c1, k60')}`, '3 N Client a [1.2.3.4:2] disconnected: not authorised.');

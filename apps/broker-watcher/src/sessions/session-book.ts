@@ -1,3 +1,4 @@
+import { mayBeIdAndUser, mayHoldUser } from '../log-lines/connected-line.js';
 import type { Dialect } from '../log-lines/dialect.js';
 import { REFUSED } from '../log-lines/ended-line.js';
 import type { EndReason } from '../log-lines/end-reason.js';
@@ -16,12 +17,17 @@ interface UnmatchedEnd {
   reason: EndReason;
 }
 
+/** Of sessions whose id may be misread: looking for one takes as long as there are many. */
+const MOST_DOUBTFUL = 1_000;
+
 /**
  * Which sessions are open, from log lines in order of arrival. Times are whole seconds, so within one second two lines may come
  * in the wrong order: an end that came before its beginning, or after the next one's, is still counted as that session's.
  */
 export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   private readonly openByClient = new Map<string, Session>();
+  /** Open ones whose id may be shorter than it was read: its own lines then name the shorter one. */
+  private readonly doubtfulIds = new Set<Session>();
   private secondMs = -1;
   private seenMs = 0;
   /** Of the current second. */
@@ -36,7 +42,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   private lastRun: { atMs: number; phases: Set<BrokerRun['phase']> } = { atMs: -1, phases: new Set() };
 
   constructor(open: Iterable<Session> = []) {
-    for (const session of open) this.openByClient.set(session.client, session);
+    for (const session of open) this.opened(session);
   }
 
   get open(): Iterable<Session> {
@@ -103,13 +109,14 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
     const end = this.takeUnmatchedEnd(session);
     changes.push({ kind: 'opened', session });
     if (end) changes.push({ kind: 'closed', session: close(session, atMs, end.reason) });
-    else this.openByClient.set(client, session);
+    else this.opened(session);
     return changes;
   }
 
   /** A connection under an open id ends the one before (MQTT 5 section 3.1.4), whether or not a line said so. */
   private replace(before: Session, atMs: number): SessionChange {
     this.openByClient.delete(before.client);
+    this.doubtfulIds.delete(before);
     if (!before.endUncertain) this.replaced.set(before.client, before);
     return { kind: 'closed', session: close(before, atMs, before.endUncertain ? 'unknown' : 'taken_over') };
   }
@@ -125,7 +132,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
       this.replaced.delete(client);
       return [{ kind: 'changed', session: explain(replaced, reason) }];
     }
-    const open = this.openByClient.get(client);
+    const open = this.openByClient.get(client) ?? this.misreadOf(client);
     if (open) return [this.close(open, atMs, reason)];
     // Of a session that began before we watched; or, in 1.6, of one that is offline while the configuration is read again.
     if (!this.isComplete || (dialect === '1.6' && reason === 'clean_disconnect')) return [];
@@ -135,7 +142,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
 
   /** 2.1 names the peer: only the session at this address and port is over. A takeover is also written of one that was over before. */
   private endedAt(client: string, { address, port }: LogLine, reason: EndReason, atMs: number): SessionChange[] {
-    const open = this.openByClient.get(client);
+    const open = this.openByClient.get(client) ?? this.misreadOf(client);
     if (!open || !isAt(open, address, port)) {
       if (reason !== 'taken_over') this.keepUnmatched(client, { address, port, reason });
       return [];
@@ -146,6 +153,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
 
   private close(session: Session, atMs: number, reason: EndReason): SessionChange {
     this.openByClient.delete(session.client);
+    this.doubtfulIds.delete(session);
     this.endedNow.add(session.client);
     return { kind: 'closed', session: close(session, atMs, reason) };
   }
@@ -153,9 +161,23 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   /** Who subscribes is connected: if its connection was not seen, its session began unseen. */
   private active(client: string, atMs: number): SessionChange[] {
     if (this.openByClient.has(client) || this.endedNow.has(client) || this.unmatchedEnds.has(client)) return [];
+    const misread = this.misreadOf(client);
+    const changes: SessionChange[] = misread ? [this.close(misread, atMs, 'unknown')] : [];
     const session: Session = { ...NEW, client, startMs: atMs, seenMs: this.seenMs, startUncertain: true };
-    this.openByClient.set(client, session);
-    return [{ kind: 'opened', session }];
+    this.opened(session);
+    return [...changes, { kind: 'opened', session }];
+  }
+
+  private opened(session: Session): void {
+    this.openByClient.set(session.client, session);
+    if (session.username === null || this.doubtfulIds.size >= MOST_DOUBTFUL) return;
+    if (mayHoldUser(session.client)) this.doubtfulIds.add(session);
+  }
+
+  /** The session of a client whose id was read together with a user name that it had made for that. */
+  private misreadOf(client: string): Session | undefined {
+    for (const session of this.doubtfulIds) if (mayBeIdAndUser(session.client, client)) return session;
+    return undefined;
   }
 
   /** A line of the broker's own start or end that comes again (Mosquitto 2.0, after a restart) closes nothing more. */

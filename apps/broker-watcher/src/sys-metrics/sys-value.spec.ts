@@ -36,6 +36,9 @@ describe('sysValue', () => {
     ['x', '1'.repeat(300)],
     ['clients/disconnected', '4294967295'],
     ['clients/inactive', '2147483648'],
+    [`connection/${'x'.repeat(1_200)}/state`, '1'],
+    [`connection/${'ä'.repeat(600)}/state`, '1'],
+    ['connection/a\0b/state', '1'],
   ])('%s = %j is neither', (metric, payload) => expect(read(metric, payload).kind).toBe('invalid'));
 
   it('reads any bytes without throwing, and only finite numbers as such', () => {
