@@ -29,6 +29,8 @@ export const WHOLE = { lost: 0, doubled: 0, outOfOrder: 0, unverified: 0, miscou
 /** Nothing here is shared with the bridge: SQL, RFC 6962 and docs/formats.md written a second time. */
 export async function audit(url: string, ledger: readonly LedgerEntry[]): Promise<Audit> {
   return withSql(url, async (sql) => {
+    // One snapshot for all: a bridge may be committing meanwhile.
+    await sql.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
     const [compared, unverified] = [await compare(sql, ledger, 'messages'), await countUnverified(sql)];
     const counts = await one<Omit<Audit, 'acknowledged' | 'unverified' | 'lost' | 'doubled'>>(sql, COUNTS);
     return { acknowledged: ledger.length, ...compared, unverified, ...counts };

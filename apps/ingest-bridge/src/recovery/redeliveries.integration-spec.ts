@@ -66,14 +66,20 @@ describe('Redeliveries', () => {
       return deliveries;
     }
 
-    /** How many of these deliveries the next process under this client id knows when the broker sends them again. */
+    /** How many of these deliveries the next process under this client id knows when the broker sends them again: by either way. */
     async function known(deliveries: Delivery[]): Promise<number> {
-      const redeliveries = new Redeliveries(connection, config);
-      await redeliveries.load();
+      const [byBatch, byId] = [await knownAfter(deliveries, 1e9), await knownAfter(deliveries, -1)];
+      expect(byBatch).toBe(byId);
+      return byBatch;
+    }
+
+    async function knownAfter(deliveries: Delivery[], mostOfBatches?: number, on = connection): Promise<number> {
+      const redeliveries = new Redeliveries(on, config);
+      await redeliveries.load(mostOfBatches);
       expect(redeliveries.ledger.size).toBeLessThanOrEqual(CAPACITY);
       return deliveries.filter((delivery) => redeliveries.ledger.takeRepeat(delivery)).length;
     }
-    return { store, known };
+    return { store, known, knownAfter };
   }
 
   it('remembers the last that were stored, messages and rejections, and none before them', async () => {
@@ -82,6 +88,30 @@ describe('Redeliveries', () => {
     const last = [...(await store(NOW_MS + 100, 10)), ...(await store(NOW_MS + 110, 5, 'rejected')), ...(await store(NOW_MS + 115, 5))];
     expect(await known(last)).toBe(CAPACITY);
     expect(await known(old)).toBe(0);
+  });
+
+  it('reads little although another receiver stored much in the same time', async () => {
+    const { url } = await createTestDatabase();
+    const single = new DatabaseConnection(createDataSource(url, { poolSize: 1 }), { allowDataLoss: true });
+    await single.connect();
+    const shared = connection;
+    connection = single;
+    const [quiet, busy] = [await bridge({ batchSize: 5 }), await bridge({ batchSize: 1_000 })];
+    connection = shared;
+    const first = await quiet.store(NOW_MS - 5_000, 20);
+    await busy.store(NOW_MS - 4_000, 3_000);
+    const last = await quiet.store(NOW_MS - 500, 5);
+    const read = async () => {
+      const sum = `SELECT pg_stat_force_next_flush(), sum(idx_tup_read)::int AS read FROM pg_stat_user_indexes WHERE relname LIKE 'messages%'`;
+      await single.dataSource.query(sum);
+      return (await single.dataSource.query<{ read: number }[]>(sum))[0]!.read;
+    };
+    const before = await read();
+    expect(await quiet.knownAfter([...first.slice(5), ...last], undefined, single)).toBe(CAPACITY);
+    expect((await read()) - before).toBeLessThan(200);
+    expect(await quiet.knownAfter([...first.slice(5), ...last], -1, single)).toBe(CAPACITY);
+    expect((await read()) - before).toBeGreaterThan(3_000);
+    await single.close();
   });
 
   it('remembers nothing of another receiver, and nothing without a batch', async () => {

@@ -7,8 +7,10 @@ import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 const RECENT_BATCHES = 20_000;
 /** Of these, the batches changed last among which the last message is looked for. */
 const CHANGED_BATCHES = 1_000;
-/** After a step back of the clock, how many times the ledger is looked through for what the same hours hold twice. */
+/** How many times as many rows as the ledger takes are looked through: batch by batch, or for what the same hours hold twice. */
 const LOOK_THROUGH = 10;
+/** Batches changed last that are looked into, whatever their times say: the database's clock may have stepped back. */
+const CHANGED_LAST = 100;
 /** Writer lanes commit out of the order of receipt by less than this. */
 const LANE_SKEW_MS = 1_000;
 
@@ -25,8 +27,12 @@ interface Span {
 /**
  * The ledger of this receiver's last deliveries: filled from the database at start, kept by the lanes from then on. Last means by
  * transaction, `age(xmin)`, and not by id: ids follow the clock, and after a step back what was stored last has lower ids than
- * what was stored before the step. An index knows ids only, so candidates are taken from two ranges of them: up to the message
- * stored last, and beyond it, where there is something after a step back only.
+ * what was stored before the step.
+ *
+ * Candidates are all messages of the batches that can hold them, if those have not many more. With many open batches they have;
+ * then they are taken from two ranges of ids: up to the message stored last, and beyond it, where there is something after a step
+ * back only. That reads what other receivers stored in the same time, so it is not for a quiet receiver beside busy ones; but
+ * such a one has small batches.
  */
 @Injectable()
 export class Redeliveries {
@@ -43,7 +49,7 @@ export class Redeliveries {
   }
 
   /** Before the first connection to the broker, and again if it failed half-way. */
-  async load(): Promise<void> {
+  async load(mostOfBatches = LOOK_THROUGH * this.capacity): Promise<void> {
     const nowId = uuidv7Floor(Date.now() + LANE_SKEW_MS);
     const { first, past, newest, rejectionsAhead } = await this.span(nowId);
     const newestId = newest && uuidv7Floor(unixMsOf(newest) + LANE_SKEW_MS);
@@ -52,14 +58,33 @@ export class Redeliveries {
     // one that reads and sorts every message.
     const rows = await this.connection.dataSource.query<{ packet_id: number; topic: string; hash: string }[]>(
       `WITH recent AS MATERIALIZED (
-         SELECT batch_id FROM batches WHERE receiver = $1 ORDER BY created_at DESC LIMIT $3
+         SELECT batch_id, message_count, created_at, coalesce(sealed_at, 'infinity') AS sealed_at, age(xmin) AS age,
+                uuidv7_floor(start_timestamp) AS first, uuidv7_floor(end_timestamp + interval '1 ms') AS past
+         FROM batches WHERE receiver = $1 ORDER BY created_at DESC LIMIT $3
+       ), counted AS MATERIALIZED (
+         SELECT *, sum(message_count) OVER (ORDER BY created_at DESC, batch_id DESC) AS messages_since, row_number() OVER (ORDER BY age) AS rank
+         FROM recent
+       ), chosen AS MATERIALIZED (
+         -- Batches made since then fill the ledger, so one that was sealed before has nothing for it.
+         SELECT batch_id, first, past, message_count FROM counted
+         WHERE rank <= $12 OR sealed_at >= (SELECT coalesce(max(created_at) FILTER (WHERE messages_since >= $2), '-infinity') FROM counted)
+       ), choice AS MATERIALIZED (
+         SELECT coalesce(sum(message_count), 0) <= $11 AS by_batch FROM chosen
        ), candidates AS (
-         (SELECT message_id AS id, age(xmin) AS age, packet_id, topic, message_hash AS hash FROM messages
+         (SELECT leaf.id, leaf.age, packet_id, topic, hash FROM chosen CROSS JOIN LATERAL (
+            SELECT message_id AS id, age(xmin) AS age, packet_id, topic, message_hash AS hash FROM messages m
+            WHERE m.batch_id = chosen.batch_id AND m.message_id >= chosen.first AND m.message_id < chosen.past AND packet_id IS NOT NULL
+            ORDER BY leaf_index DESC LIMIT $2) leaf
+          WHERE (SELECT by_batch FROM choice))
+         UNION ALL
+         (SELECT message_id, age(xmin), packet_id, topic, message_hash FROM messages
           WHERE message_id >= $4 AND message_id < $5 AND (batch_id IN (SELECT batch_id FROM recent)) IS TRUE AND packet_id IS NOT NULL
+            AND NOT (SELECT by_batch FROM choice)
           ORDER BY message_id DESC LIMIT $7)
          UNION ALL
          (SELECT message_id, age(xmin), packet_id, topic, message_hash FROM messages
           WHERE message_id >= $5 AND message_id < $6 AND (batch_id IN (SELECT batch_id FROM recent)) IS TRUE AND packet_id IS NOT NULL
+            AND NOT (SELECT by_batch FROM choice)
           ORDER BY message_id DESC LIMIT $2)
          UNION ALL
          (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
@@ -82,6 +107,8 @@ export class Redeliveries {
         nowId,
         candidates(rejectionsAhead),
         LONGEST_TOPIC_BYTES,
+        mostOfBatches,
+        CHANGED_LAST,
       ],
     );
     for (const { packet_id, topic, hash } of rows) this.ledger.record({ packetId: packet_id, topic, payloadHash: hash, connection: 0 });
