@@ -19,7 +19,8 @@ const env = { ...process.env, TMPDIR: runDir, FAULT_REPORT: join(runDir, 'faults
 
 /** Runs the specs of one kind; its exit code. */
 function run(kind) {
-  const perKind = kind === 'spec' ? [] : ['--testTimeout=60000', ...(kind === 'integration-spec' ? [] : ['--runInBand'])];
+  // What is killed, stopped and starved in system specs is not to be disturbed by other specs.
+  const perKind = kind === 'spec' ? [] : ['--testTimeout=60000', ...(kind === 'system-spec' ? ['--runInBand'] : ['--maxWorkers=2'])];
   const args = [...node, ...jestArgs, `--testRegex=\\.${kind}\\.ts$`, ...perKind];
   return new Promise((resolve) => spawn(process.execPath, args, { stdio: 'inherit', env }).once('exit', (code) => resolve(code ?? 1)));
 }

@@ -67,65 +67,78 @@ describe('log lines that are committed and not acknowledged yet', () => {
   });
 });
 
+// Together, because they mostly wait.
 describe('a database that is away for longer than the broker keeps lines', () => {
-  it('costs nothing while the window holds what comes', async () => {
-    const watched = await watch();
-    const { broker, toDatabase, sql, app } = watched;
-    await away(watched);
-    for (let i = 0; i < 20; i++) await visit(broker.url, `held-${i}`);
-    await sleep(AWAY_MS);
-    await toDatabase.heal();
-    await until(async () => (await eventsOf(sql, 'held-%')).disconnected === 20, { timeoutMs: 30_000 });
-    expect(await eventsOf(sql, 'held-%')).toEqual({ connected: 20, subscribe: 40, disconnected: 20 });
-    expect(await gapsOf(sql)).toEqual([]);
-    expect(await app.stop()).toBe(0);
-  }, 150_000);
+  it.concurrent(
+    'costs nothing while the window holds what comes',
+    async () => {
+      const watched = await watch();
+      const { broker, toDatabase, sql, app } = watched;
+      await away(watched);
+      for (let i = 0; i < 20; i++) await visit(broker.url, `held-${i}`);
+      await sleep(AWAY_MS);
+      await toDatabase.heal();
+      await until(async () => (await eventsOf(sql, 'held-%')).disconnected === 20, { timeoutMs: 30_000 });
+      expect(await eventsOf(sql, 'held-%')).toEqual({ connected: 20, subscribe: 40, disconnected: 20 });
+      expect(await gapsOf(sql)).toEqual([]);
+      expect(await app.stop()).toBe(0);
+    },
+    150_000,
+  );
 
-  it('leaves a gap of what the broker threw away, and doubts the sessions across it', async () => {
-    const watched = await watch({ env: { MAX_UNACKNOWLEDGED: String(WINDOW) } });
-    const { broker, toDatabase, sql, app } = watched;
-    const stays = await connect(broker.url, 'stays');
-    await until(async () => (await eventsOf(sql, 'stays')).connected === 1);
-    const awayFromMs = Date.now();
-    await away(watched);
-    for (let i = 0; i < 40; i++) await visit(broker.url, `lost-${i}`);
-    const visitedMs = Date.now();
-    await sleep(AWAY_MS);
-    await visit(broker.url, 'late');
-    await toDatabase.heal();
-    const gaps = await until(async () => (await gapsOf(sql)).length > 0 && (await gapsOf(sql)), { timeoutMs: 30_000 });
-    expect(gaps).toMatchObject([{ reason: 'log_expired' }]);
-    expect(gaps[0]!.from_ts.getTime()).toBeGreaterThanOrEqual(awayFromMs);
-    expect(gaps[0]!.from_ts.getTime()).toBeLessThanOrEqual(visitedMs);
-    await until(async () => (await eventsOf(sql, 'late')).disconnected === 1);
-    const stored = Object.values(await eventsOf(sql, 'lost-%')).reduce((sum, n) => sum + n, 0);
-    expect(stored).toBeLessThan(40 * 4);
-    expect(await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client = 'stays' AND end_uncertain`)).toBe(1);
-    expect(await metric(app, 'broker_observation_gaps_total{reason="log_expired"}')).toBe(1);
-    console.info(`database away for ${AWAY_MS / 1_000} s: ${stored} of 160 lines of 40 clients stored, a gap of ${gaps[0]!.seconds} s`);
-    await stays.endAsync();
-    expect(await app.stop()).toBe(0);
-  }, 150_000);
+  it.concurrent(
+    'leaves a gap of what the broker threw away, and doubts the sessions across it',
+    async () => {
+      const watched = await watch({ env: { MAX_UNACKNOWLEDGED: String(WINDOW) } });
+      const { broker, toDatabase, sql, app } = watched;
+      const stays = await connect(broker.url, 'stays');
+      await until(async () => (await eventsOf(sql, 'stays')).connected === 1);
+      const awayFromMs = Date.now();
+      await away(watched);
+      for (let i = 0; i < 40; i++) await visit(broker.url, `lost-${i}`);
+      const visitedMs = Date.now();
+      await sleep(AWAY_MS);
+      await visit(broker.url, 'late');
+      await toDatabase.heal();
+      const gaps = await until(async () => (await gapsOf(sql)).length > 0 && (await gapsOf(sql)), { timeoutMs: 30_000 });
+      expect(gaps).toMatchObject([{ reason: 'log_expired' }]);
+      expect(gaps[0]!.from_ts.getTime()).toBeGreaterThanOrEqual(awayFromMs);
+      expect(gaps[0]!.from_ts.getTime()).toBeLessThanOrEqual(visitedMs);
+      await until(async () => (await eventsOf(sql, 'late')).disconnected === 1);
+      const stored = Object.values(await eventsOf(sql, 'lost-%')).reduce((sum, n) => sum + n, 0);
+      expect(stored).toBeLessThan(40 * 4);
+      expect(await number(sql, `SELECT count(*)::int AS n FROM sessions WHERE client = 'stays' AND end_uncertain`)).toBe(1);
+      expect(await metric(app, 'broker_observation_gaps_total{reason="log_expired"}')).toBe(1);
+      console.info(`database away for ${AWAY_MS / 1_000} s: ${stored} of 160 lines of 40 clients stored, a gap of ${gaps[0]!.seconds} s`);
+      await stays.endAsync();
+      expect(await app.stop()).toBe(0);
+    },
+    150_000,
+  );
 
-  it('leaves a gap when the connection to the broker breaks meanwhile, and what was held is too old to come again', async () => {
-    const watched = await watch();
-    const { broker, toBroker, toDatabase, sql, app } = watched;
-    await away(watched);
-    // The first goes into the transaction that is being tried; the others wait behind it.
-    await visit(broker.url, 'first');
-    await sleep(1_000);
-    for (let i = 0; i < 20; i++) await visit(broker.url, `held-${i}`);
-    await sleep(AWAY_MS);
-    toBroker.cut();
-    await until(async () => (await metric(app, 'mqtt_connection_status')) === 1, { timeoutMs: 30_000 });
-    await toDatabase.heal();
-    await until(async () => (await metric(app, 'watcher_in_flight_lines')) === 0, { timeoutMs: 30_000 });
-    const stored = (await eventsOf(sql, 'held-%')).disconnected ?? 0;
-    const gaps = await gapsOf(sql);
-    console.info(`after a reconnect: ${stored} of 20 clients stored, gaps: ${JSON.stringify(gaps)}`);
-    expect(gaps.map(({ reason }) => reason)).toEqual(['log_expired']);
-    expect(await app.stop()).toBe(0);
-  }, 150_000);
+  it.concurrent(
+    'leaves a gap when the connection to the broker breaks meanwhile, and what was held is too old to come again',
+    async () => {
+      const watched = await watch();
+      const { broker, toBroker, toDatabase, sql, app } = watched;
+      await away(watched);
+      // The first goes into the transaction that is being tried; the others wait behind it.
+      await visit(broker.url, 'first');
+      await sleep(1_000);
+      for (let i = 0; i < 20; i++) await visit(broker.url, `held-${i}`);
+      await sleep(AWAY_MS);
+      toBroker.cut();
+      await until(async () => (await metric(app, 'mqtt_connection_status')) === 1, { timeoutMs: 30_000 });
+      await toDatabase.heal();
+      await until(async () => (await metric(app, 'watcher_in_flight_lines')) === 0, { timeoutMs: 30_000 });
+      const stored = (await eventsOf(sql, 'held-%')).disconnected ?? 0;
+      const gaps = await gapsOf(sql);
+      console.info(`after a reconnect: ${stored} of 20 clients stored, gaps: ${JSON.stringify(gaps)}`);
+      expect(gaps.map(({ reason }) => reason)).toEqual(['log_expired']);
+      expect(await app.stop()).toBe(0);
+    },
+    150_000,
+  );
 });
 
 describe('a broker whose queue for the watcher overflows', () => {

@@ -6,7 +6,7 @@ import { type Load, PublisherLedger } from './publisher-ledger.js';
 import { audit, countRows, query, sealedDigests, WHOLE } from './record-oracle.js';
 
 const RATE_PER_S = 200;
-const [LASTING_S, FAULT_EVERY_S] = form([60, 8], [1_200, 120]);
+const [LASTING_S, FAULT_EVERY_S] = form([30, 8], [1_200, 120]);
 const RECOVERED_WITHIN_MS = 30_000;
 const STOPPED_WITHIN_MS = 10_000;
 const RSS_LIMIT_MB = 250;
