@@ -56,6 +56,8 @@ const nullStore = {
   hasLanded: () => Promise.resolve(false),
   ensurePartitions: () => Promise.resolve([]),
   forgetDevices: () => undefined,
+  assertEpoch: () => Promise.resolve(),
+  findStoredKeys: () => Promise.resolve(new Set()),
   findStored: () => Promise.resolve(new Set()),
   findNewDevices: () => Promise.resolve(new Set()),
 };
