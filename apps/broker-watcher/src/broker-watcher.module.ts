@@ -1,13 +1,12 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
-import { DeferredAckMqttServer, type FilterMemory, type Route } from '@tallystick/mqtt';
+import { DeferredAckMqttServer, type Route } from '@tallystick/mqtt';
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
+import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters } from '@tallystick/persistence';
 import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerStateRepository } from './gaps/broker-state.repository.js';
 import { WatchKeeper } from './gaps/watch-keeper.js';
 import { LOG_FILTERS, LOG_ROUTE, LogLinesController } from './log-lines/log-lines.controller.js';
 import { HistoryRepository } from './recording/history.repository.js';
-import { PartitionKeeper } from './recording/partition-keeper.js';
 import { Recorder } from './recording/recorder.js';
 import { StoredHistory } from './recording/stored-history.js';
 import { BrokerVitals } from './sys-metrics/broker-vitals.js';
@@ -35,15 +34,15 @@ export class BrokerWatcherModule implements OnApplicationShutdown {
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
         {
           provide: DeferredAckMqttServer,
-          useFactory: (memory: BrokerStateRepository) => mqttServer(config, memory),
-          inject: [BrokerStateRepository],
+          useFactory: (connection: DatabaseConnection) => mqttServer(config, connection),
+          inject: [DatabaseConnection],
         },
         BrokerStateRepository,
         BrokerVitals,
         HistoryRepository,
         MetricsWriter,
         MetricValuesRepository,
-        PartitionKeeper,
+        { provide: PartitionKeeper, useFactory: partitionKeeper, inject: [HistoryRepository] },
         Recorder,
         StoredHistory,
         WatchKeeper,
@@ -69,8 +68,13 @@ function databaseConnection({ database }: Readonly<BrokerWatcherConfig>): Databa
   });
 }
 
+function partitionKeeper(repository: HistoryRepository): PartitionKeeper {
+  return new PartitionKeeper((fromMs, toMs) => repository.ensurePartitions(fromMs, toMs), new Logger(PartitionKeeper.name));
+}
+
 /** Metrics first: the version, which tells how lines are worded, then comes before the first line. */
-function mqttServer({ mqtt, maxUnacknowledged }: Readonly<BrokerWatcherConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
+function mqttServer({ mqtt, maxUnacknowledged }: Readonly<BrokerWatcherConfig>, connection: DatabaseConnection): DeferredAckMqttServer {
+  const filterMemory = new ReceiverFilters(connection, mqtt.clientId);
   const routes: Route[] = [
     { name: METRICS_ROUTE, filters: METRICS_FILTERS, qos: 0 },
     { name: LOG_ROUTE, filters: LOG_FILTERS, qos: 1 },

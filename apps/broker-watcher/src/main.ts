@@ -1,11 +1,10 @@
 import { NestFactory } from '@nestjs/core';
 import { DeferredAckMqttServer } from '@tallystick/mqtt';
 import { runApp } from '@tallystick/observability';
-import { DatabaseConnection } from '@tallystick/persistence';
+import { DatabaseConnection, PartitionKeeper } from '@tallystick/persistence';
 import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerWatcherModule } from './broker-watcher.module.js';
 import { WatchKeeper } from './gaps/watch-keeper.js';
-import { PartitionKeeper } from './recording/partition-keeper.js';
 import { Recorder } from './recording/recorder.js';
 import { MetricsWriter } from './sys-metrics/metrics-writer.js';
 

@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Metrics } from '@tallystick/observability';
-import { GAP_REASONS } from '@tallystick/persistence';
-import { ACTIONS } from './log-lines/log-line.js';
+import { EVENT_ACTIONS, GAP_REASONS } from '@tallystick/persistence';
 import { COMMIT_FAILURES, type CommitFailure } from './recording/commit-error.js';
 import type { HistoryPlan } from './recording/history-plan.js';
 
@@ -33,7 +32,7 @@ export class WatcherMetrics {
     this.events = metrics.counter({
       name: 'broker_events_total',
       help: 'Log lines stored, by what they say.',
-      labels: { action: ACTIONS },
+      labels: { action: EVENT_ACTIONS },
     });
     this.values = metrics.counter({
       name: 'broker_sys_values_total',

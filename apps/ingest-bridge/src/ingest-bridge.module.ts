@@ -1,12 +1,11 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
-import { DeferredAckMqttServer, type FilterMemory, type Route } from '@tallystick/mqtt';
+import { DeferredAckMqttServer, type Route } from '@tallystick/mqtt';
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
+import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters } from '@tallystick/persistence';
 import { DROPPED_TOPIC } from './broker/broker-advice.js';
 import { BROKER_ROUTE, BrokerController } from './broker/broker.controller.js';
 import { BrokerWatch } from './broker/broker-watch.js';
 import { KeyExpiry } from './committing/key-expiry.js';
-import { PartitionKeeper } from './committing/partition-keeper.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
 import { IngestMetrics } from './ingest.metrics.js';
@@ -15,7 +14,6 @@ import { IntakeController, TELEMETRY_ROUTE } from './intake/intake.controller.js
 import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
 import { QuarantineRepository } from './quarantine/quarantine.repository.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
-import { FilterMemoryRepository } from './recovery/filter-memory.repository.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 
 /** Bytes of payloads and topics unacknowledged at once; with this much the process stays well below 250 MB. */
@@ -40,16 +38,15 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
         {
           provide: DeferredAckMqttServer,
-          useFactory: (memory: FilterMemoryRepository) => mqttServer(config, memory),
-          inject: [FilterMemoryRepository],
+          useFactory: (connection: DatabaseConnection) => mqttServer(config, connection),
+          inject: [DatabaseConnection],
         },
-        FilterMemoryRepository,
         Redeliveries,
         BatchRecovery,
         IngestMetrics,
         BrokerWatch,
         TelemetryRepository,
-        PartitionKeeper,
+        { provide: PartitionKeeper, useFactory: partitionKeeper, inject: [TelemetryRepository] },
         KeyExpiry,
         Writer,
         QuarantineRepository,
@@ -76,7 +73,11 @@ function databaseConnection({ database }: Readonly<IngestBridgeConfig>): Databas
   });
 }
 
-function mqttServer(config: Readonly<IngestBridgeConfig>, filterMemory: FilterMemory): DeferredAckMqttServer {
+function partitionKeeper(repository: TelemetryRepository): PartitionKeeper {
+  return new PartitionKeeper((fromMs, toMs) => repository.ensurePartitions(fromMs, toMs), new Logger(PartitionKeeper.name));
+}
+
+function mqttServer(config: Readonly<IngestBridgeConfig>, connection: DatabaseConnection): DeferredAckMqttServer {
   const { mqtt, filters, maxUnacknowledged, dedupKey } = config;
   const routes: Route[] = [
     { name: TELEMETRY_ROUTE, filters, qos: 1 },
@@ -87,7 +88,7 @@ function mqttServer(config: Readonly<IngestBridgeConfig>, filterMemory: FilterMe
     routes,
     maxUnacknowledged,
     maxHeldBytes: MAX_HELD_BYTES,
-    filterMemory,
+    filterMemory: new ReceiverFilters(connection, mqtt.clientId),
     deduplicationProperty: dedupKey,
   });
 }

@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import type { FilterMemory } from '@tallystick/mqtt';
 import { DatabaseConnection } from '@tallystick/persistence';
 import { BrokerWatcherConfig } from '../broker-watcher.config.js';
 import type { Uptime } from '../sys-metrics/uptime.js';
@@ -12,9 +11,9 @@ export interface StoredState {
   capabilities: Record<string, unknown>;
 }
 
-/** The only writer of broker_state, and of this watcher's row in receivers. */
+/** The only writer of broker_state. */
 @Injectable()
-export class BrokerStateRepository implements FilterMemory {
+export class BrokerStateRepository {
   constructor(
     private readonly connection: DatabaseConnection,
     private readonly config: BrokerWatcherConfig,
@@ -72,21 +71,6 @@ export class BrokerStateRepository implements FilterMemory {
         time(watchedUntilMs),
         JSON.stringify(capabilities),
       ],
-    );
-  }
-
-  async load(): Promise<string[]> {
-    const rows = await this.connection.dataSource.query<{ filters: string[] }[]>(`SELECT filters FROM receivers WHERE receiver = $1`, [
-      this.config.mqtt.clientId,
-    ]);
-    return rows[0]?.filters ?? [];
-  }
-
-  async save(filters: string[]): Promise<void> {
-    await this.connection.dataSource.query(
-      `INSERT INTO receivers (receiver, filters) VALUES ($1, $2)
-       ON CONFLICT (receiver) DO UPDATE SET filters = excluded.filters, updated_at = now()`,
-      [this.config.mqtt.clientId, filters],
     );
   }
 }

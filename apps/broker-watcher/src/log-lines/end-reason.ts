@@ -1,21 +1,4 @@
-export const END_REASONS = [
-  'clean_disconnect',
-  'network',
-  'keepalive_timeout',
-  'taken_over',
-  'protocol_error',
-  'malformed',
-  'oversize',
-  'not_authorised',
-  'administrative',
-  'broker_restart',
-  'unknown',
-] as const;
-/** Why a session ended, the same words for every version of the broker. */
-export type EndReason = (typeof END_REASONS)[number];
-
-export const ENDED_BY = ['client', 'broker', 'network', 'unknown'] as const;
-export type EndedBy = (typeof ENDED_BY)[number];
+import type { EndedBy, EndReason } from '@tallystick/persistence';
 
 /** Who closed the connection. */
 export function endedBy(reason: EndReason): EndedBy {

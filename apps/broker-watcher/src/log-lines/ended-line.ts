@@ -1,5 +1,6 @@
 import type { Dialect } from './dialect.js';
-import { type EndReason, endReasonOf } from './end-reason.js';
+import type { EndReason } from '@tallystick/persistence';
+import { endReasonOf } from './end-reason.js';
 import { type LogLine, logLine, type OpenClients } from './log-line.js';
 import { between, peerOf } from './text-parts.js';
 

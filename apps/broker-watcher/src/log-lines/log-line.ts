@@ -1,7 +1,4 @@
-import type { EndReason } from './end-reason.js';
-
-export const ACTIONS = ['connected', 'disconnected', 'subscribe', 'unsubscribe', 'checkpoint', 'conn_info', 'unknown'] as const;
-export type Action = (typeof ACTIONS)[number];
+import type { EndReason, EventAction } from '@tallystick/persistence';
 
 /** What a line of `New client connected` says of the connection. */
 export interface ConnectDetails {
@@ -19,7 +16,7 @@ export interface BrokerRun {
 
 /** One log line as read. A part that does not apply, or that the line does not tell for certain, is null. */
 export interface LogLine {
-  action: Action;
+  action: EventAction;
   /** Exactly as the client sent it. */
   client: string | null;
   topic: string | null;
@@ -51,7 +48,7 @@ export interface OpenClients {
   isSubscribed(client: string, topic: string): boolean;
 }
 
-export function logLine(action: Action, parts: Partial<LogLine> = {}): LogLine {
+export function logLine(action: EventAction, parts: Partial<LogLine> = {}): LogLine {
   return { ...NOTHING, action, ...parts };
 }
 

@@ -3,7 +3,8 @@ import { isCut } from './cut-line.js';
 import type { Dialect } from './dialect.js';
 import { beginsLikeEnded, endedLine } from './ended-line.js';
 import { brokerRunOf, infoLine, isCheckpoint, negotiatedLine } from './info-line.js';
-import { type Action, type LogLine, logLine, type OpenClients } from './log-line.js';
+import type { EventAction } from '@tallystick/persistence';
+import { type LogLine, logLine, type OpenClients } from './log-line.js';
 import { subscriptionLine } from './subscription-line.js';
 import { digitsEnd } from './text-parts.js';
 
@@ -59,7 +60,7 @@ function whole(leaf: string, text: string, dialect: Dialect, clients: OpenClient
 }
 
 /** Of a cut line the kind may still be seen, but whose it is not. */
-function actionOfBeginning(leaf: string, text: string): Action {
+function actionOfBeginning(leaf: string, text: string): EventAction {
   if (leaf === 'M/subscribe') return 'subscribe';
   if (leaf === 'M/unsubscribe') return 'unsubscribe';
   if (leaf === 'N' && beginsLikeConnected(text)) return 'connected';

@@ -1,3 +1,5 @@
+import { isPassingSqlState } from '@tallystick/persistence';
+
 /** Another process watches this broker, or receives under our client id: storing what we hold too would double it. */
 export class WatcherReplacedError extends Error {
   readonly code = 'WATCHER_REPLACED';
@@ -15,9 +17,6 @@ export type CommitFailure = (typeof COMMIT_FAILURES)[number];
 
 /** Raised by assert_receiver_epoch. */
 const RECEIVER_REPLACED = 'TS001';
-/** Connection exceptions, insufficient resources, operator intervention, system errors (PostgreSQL manual, appendix A). */
-const PASSING_CLASSES = ['08', '53', '57', '58'];
-const PASSING_CODES = ['40001', '40P01', '25006', '55P03'];
 
 /** What a failed transaction means for the next try of the same one; whatever passes, and what we do not know, is tried again. */
 export function commitFailure(error: unknown): CommitFailure {
@@ -29,5 +28,5 @@ export function commitFailure(error: unknown): CommitFailure {
   if (code === '23514' && constraint === undefined) return 'partition_missing';
   if (code === undefined) return /connection|timeout|terminat/i.test(message ?? '') ? 'passing' : 'unknown';
   if (code.length !== 5) return 'passing';
-  return PASSING_CLASSES.includes(code.slice(0, 2)) || PASSING_CODES.includes(code) ? 'passing' : 'unknown';
+  return isPassingSqlState(code) ? 'passing' : 'unknown';
 }

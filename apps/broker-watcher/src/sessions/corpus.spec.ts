@@ -1,6 +1,6 @@
 import { bytesOf, type CorpusLine, corpusLines, type Scenario, scenarios, type Version, VERSIONS } from '../../test/corpus.js';
 import { dialectOf } from '../log-lines/dialect.js';
-import type { EndReason } from '../log-lines/end-reason.js';
+import type { EndReason } from '@tallystick/persistence';
 import { LOG_TOPIC_PREFIX, parseLogLine } from '../log-lines/parse-log-line.js';
 import { SubscriptionTable } from '../../test/subscription-table.js';
 import { BrokerHistory } from './broker-history.js';

@@ -1,7 +1,7 @@
 import { mayBeIdAndUser, mayHoldUser } from '../log-lines/connected-line.js';
 import type { Dialect } from '../log-lines/dialect.js';
 import { REFUSED } from '../log-lines/ended-line.js';
-import type { EndReason } from '../log-lines/end-reason.js';
+import type { EndReason } from '@tallystick/persistence';
 import type { BrokerRun, LogLine, OpenClients } from '../log-lines/log-line.js';
 import { close, explain, type Session } from './session.js';
 

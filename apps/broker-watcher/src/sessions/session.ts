@@ -1,4 +1,5 @@
-import { type EndedBy, endedBy, type EndReason } from '../log-lines/end-reason.js';
+import type { EndedBy, EndReason } from '@tallystick/persistence';
+import { endedBy } from '../log-lines/end-reason.js';
 import type { ConnectDetails } from '../log-lines/log-line.js';
 
 /** One connection of a client, from its acceptance to its end. */

@@ -1,3 +1,5 @@
+import { isPassingSqlState } from '@tallystick/persistence';
+
 /** A pending batch is no longer as its lane left it: another process sealed or failed it. The lane starts a new one. */
 export class BatchTakenError extends Error {
   readonly code = 'BATCH_TAKEN';
@@ -43,9 +45,6 @@ export const COMMIT_FAILURES = [
 export type CommitFailure = (typeof COMMIT_FAILURES)[number];
 
 const CONNECTION_CODES = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'];
-/** Connection exceptions, insufficient resources, operator intervention, system errors (PostgreSQL manual, appendix A). */
-const PASSING_CLASSES = ['08', '53', '57', '58'];
-const PASSING_CODES = ['40001', '40P01', '25006', '55P03'];
 /** Data exceptions and program limits: something in a row. */
 const ROW_CLASSES = ['22', '54'];
 /** Raised by assert_receiver_epoch. */
@@ -62,9 +61,9 @@ export function commitFailure(error: unknown): CommitFailure {
   if (code === '42P01') return 'partition_missing';
   if (code === '23503') return 'reference_missing';
   if (code === UNIQUE_VIOLATION) return constraint === 'deduplication_keys_pkey' ? 'key_taken' : 'already_there';
-  if (CONNECTION_CODES.includes(code) || PASSING_CODES.includes(code)) return 'passing';
+  if (CONNECTION_CODES.includes(code)) return 'passing';
   if (code.length !== 5) return 'unknown';
-  if (PASSING_CLASSES.includes(code.slice(0, 2))) return 'passing';
+  if (isPassingSqlState(code)) return 'passing';
   return isAboutRow(error as { code: string; constraint?: string; table?: string }) ? 'row_refused' : 'unknown';
 }
 

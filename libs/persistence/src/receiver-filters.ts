@@ -1,19 +1,16 @@
-import { Injectable } from '@nestjs/common';
-import type { FilterMemory } from '@tallystick/mqtt';
-import { DatabaseConnection } from '@tallystick/persistence';
-import { IngestBridgeConfig } from '../ingest-bridge.config.js';
+import type { DatabaseConnection } from './database-connection.js';
 
-/** The only writer of `receivers`. */
-@Injectable()
-export class FilterMemoryRepository implements FilterMemory {
+/** The topic filters that the session of an MQTT client id has at the broker, kept in `receivers`. */
+export class ReceiverFilters {
   constructor(
     private readonly connection: DatabaseConnection,
-    private readonly config: IngestBridgeConfig,
+    /** MQTT client id. */
+    private readonly receiver: string,
   ) {}
 
   async load(): Promise<string[]> {
     const rows = await this.connection.dataSource.query<{ filters: string[] }[]>(`SELECT filters FROM receivers WHERE receiver = $1`, [
-      this.config.mqtt.clientId,
+      this.receiver,
     ]);
     return rows[0]?.filters ?? [];
   }
@@ -22,7 +19,7 @@ export class FilterMemoryRepository implements FilterMemory {
     await this.connection.dataSource.query(
       `INSERT INTO receivers (receiver, filters) VALUES ($1, $2)
        ON CONFLICT (receiver) DO UPDATE SET filters = excluded.filters, updated_at = now()`,
-      [this.config.mqtt.clientId, filters],
+      [this.receiver, filters],
     );
   }
 }
