@@ -13,6 +13,13 @@ const dropOfPartitions = (suffix) =>
   `DO $$ DECLARE name text; BEGIN
      FOR name IN SELECT indexname FROM pg_indexes WHERE indexname LIKE 'messages\\_2%\\_${suffix}' LOOP EXECUTE 'DROP INDEX ' || name; END LOOP;
    END $$`;
+/** How many kB of new entries the JSON index gathers before a commit sorts them in; 0: none. */
+const gathering = (kilobytes) =>
+  `DO $$ DECLARE name text; BEGIN
+     FOR name IN SELECT indexname FROM pg_indexes WHERE indexname LIKE 'messages\\_2%\\_raw_data' LOOP
+       EXECUTE 'ALTER INDEX ' || name || ' SET (${kilobytes === 0 ? 'fastupdate = off' : `gin_pending_list_limit = ${kilobytes}`})';
+     END LOOP;
+   END $$`;
 const WITHOUT = {
   device: ['DROP INDEX idx_messages_device_id'],
   time: ['DROP INDEX idx_messages_received_at'],
@@ -37,10 +44,13 @@ const VARIANTS = [
     schemaChanges: [WITHOUT.device, WITHOUT.time, WITHOUT.hash, WITHOUT.batch, WITHOUT.references].flat(),
   },
   { label: 'as delivered, JSON index live (jsonb_path_ops)', jsonIndex: 'live', schemaChanges: [] },
+  { label: 'JSON index that gathers 4 MB (PostgreSQL default)', jsonIndex: 'live', schemaChanges: [gathering(4096)] },
+  { label: 'JSON index that gathers 512 kB', jsonIndex: 'live', schemaChanges: [gathering(512)] },
+  { label: 'JSON index that gathers nothing', jsonIndex: 'live', schemaChanges: [gathering(0)] },
   {
     label: 'JSON index as jsonb_ops',
     jsonIndex: 'off',
-    schemaChanges: ['CREATE INDEX idx_messages_raw_data ON messages USING gin (raw_data)'],
+    schemaChanges: ['CREATE INDEX idx_messages_raw_data ON messages USING gin (raw_data) WITH (gin_pending_list_limit = 1024)'],
   },
 ].map((variant, index) => ({ ...variant, id: `variant-${index}`, tenants: 1, processes: 0 }));
 

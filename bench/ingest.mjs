@@ -10,6 +10,9 @@ import { startServers } from './servers.mjs';
 import { targetsOf } from './targets.mjs';
 import { throughputRun } from './throughput-run.mjs';
 
+/** Whose latency is measured at steady rates. */
+const LIVE_IDS = ['product-live', 'product-live-2-lanes', 'product-off', 'product-off-2-lanes'];
+
 const USAGE = `npm run bench:ingest -- [options]
   --messages 100000  messages of a run
   --repeat 3         runs of each contestant; medians are reported
@@ -88,7 +91,7 @@ async function measureAll() {
 
 async function measureLive() {
   const live = [];
-  for (const id of ['product-live', 'product-off']) {
+  for (const id of LIVE_IDS) {
     const contestant = CONTESTANTS.find((candidate) => candidate.id === id);
     const run = async () => ({ phases: await liveRun(servers, contestant, { devices: size.devices, seconds: liveSeconds }) });
     const { label, jsonIndex } = contestant;

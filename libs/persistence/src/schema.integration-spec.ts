@@ -44,6 +44,12 @@ async function lastMigration(dataSource: DataSource): Promise<unknown> {
   return (await dataSource.query<unknown[]>('SELECT FROM migrations LIMIT 1')).length > 0;
 }
 
+/** Undoes migrations, newest first, until the one of `timestamp` is undone too. */
+async function undoDownTo(dataSource: DataSource, timestamp: number): Promise<void> {
+  const isApplied = async () => (await dataSource.query<unknown[]>('SELECT FROM migrations WHERE timestamp >= $1', [timestamp])).length > 0;
+  while (await isApplied()) await dataSource.undoLastMigration();
+}
+
 describe('migrate', () => {
   it('lets one of two migrators work and the other find nothing to do', async () => {
     const { url } = await createEmptyDatabase();
@@ -63,6 +69,20 @@ describe('migrate', () => {
     expect(await migrate(dataSource)).toEqual(expectedMigrations());
     await dataSource.destroy();
   });
+});
+
+it('lets the JSON indexes of days that are there already gather as little as those of new ones', async () => {
+  const { url } = await createEmptyDatabase();
+  const dataSource = await connected(url);
+  await migrate(dataSource);
+  await undoDownTo(dataSource, 1793000000008);
+  await dataSource.query(`SELECT ensure_partitions('2033-01-01Z', '2033-01-02Z', true)`);
+  await migrate(dataSource);
+  const [{ parameters }] = await dataSource.query<[{ parameters: string[] }]>(
+    `SELECT array_agg(DISTINCT reloptions::text) AS parameters FROM pg_class WHERE relname LIKE 'messages_2033%_raw_data'`,
+  );
+  expect(parameters).toEqual(['{gin_pending_list_limit=1024}']);
+  await dataSource.destroy();
 });
 
 describe('the database', () => {
@@ -121,9 +141,11 @@ describe('the database', () => {
   it('makes partitions with or without the JSON index', async () => {
     await sql(`SELECT ensure_partitions('2033-01-01Z', '2033-01-01Z', false), ensure_partitions('2033-01-02Z', '2033-01-02Z', true)`);
     const indexes = await sql(
-      `SELECT tablename FROM pg_indexes WHERE indexdef LIKE '%gin%jsonb_path_ops%' AND tablename LIKE 'messages_2033%'`,
+      `SELECT tablename, indexdef FROM pg_indexes WHERE indexdef LIKE '%gin%jsonb_path_ops%' AND tablename LIKE 'messages_2033%'`,
     );
-    expect(indexes).toEqual([{ tablename: 'messages_20330102' }]);
+    expect(indexes).toEqual([
+      { tablename: 'messages_20330102', indexdef: expect.stringContaining(`WITH (gin_pending_list_limit='1024')`) as string },
+    ]);
   });
 
   it('prunes to one partition by message_id, and by literal times', async () => {
