@@ -101,7 +101,8 @@ class Broker {
     const line = parseLogLine(`$SYS/broker/log/${leaf}`, `${this.second}: ${text}`, this.dialect, this.history);
     for (const { kind, session } of this.history.apply(line, this.second * 1_000, this.dialect)) {
       if (kind === 'opened' && !this.owners.has(session)) this.owners.set(session, who);
-      if (this.owners.get(session) !== who && isPlain(session.client)) this.wrongs.push(`"${who}" ${kind} the session of "${this.owners.get(session)}": ${text}`);
+      if (this.owners.get(session) !== who && isPlain(session.client))
+        this.wrongs.push(`"${who}" ${kind} the session of "${this.owners.get(session)}": ${text}`);
     }
     for (const [client, { topics }] of this.history.takeChanges().subscriptions)
       if (topics.size > 0 && client !== who && isPlain(client)) this.wrongs.push(`"${who}" changed subscriptions of "${client}": ${text}`);
