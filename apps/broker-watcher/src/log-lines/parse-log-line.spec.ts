@@ -119,12 +119,12 @@ describe('lines with more than one reading', () => {
   });
 
   it('takes <unknown>, and in 2.1 the bare address, for no client', () => {
-    for (const [topic, text] of [
-      [N, 'New client connected from 1.2.3.4:5 as <unknown> (p2, c1, k60).'],
-      [N, 'Client <unknown> closed its connection.'],
-      [SUBSCRIBE, '<unknown> 1 t'],
+    for (const [topic, text, ambiguous] of [
+      [N, 'New client connected from 1.2.3.4:5 as <unknown> (p2, c1, k60).', true],
+      [N, 'Client <unknown> closed its connection.', false],
+      [SUBSCRIBE, '<unknown> 1 t', true],
     ] as const) {
-      for (const dialect of ['1.6', '2.0'] as const) expect(read(topic, text, dialect)).toMatchObject({ client: null, ambiguous: true });
+      for (const dialect of ['1.6', '2.0'] as const) expect(read(topic, text, dialect)).toMatchObject({ client: null, ambiguous });
     }
     expect(read(SUBSCRIBE, '<unknown> 1 x 0 t', '2.0', ['<unknown> 1 x'])).toMatchObject({ client: null, topic: null });
     expect(read(N, 'New client connected from 1.2.3.4:5 as <unknown> (p4, c1, k60).', '2.1').client).toBe('<unknown>');

@@ -31,7 +31,8 @@ export function parseLogLine(
   const line = isCut(leaf, text, sizeBytes, prefixBytes, dialect)
     ? logLine(actionOfBeginning(leaf, text), { truncated: true })
     : whole(leaf, text, dialect, clients);
-  if (line.client === NO_CLIENT && dialect !== '2.1') Object.assign(line, { client: null, ambiguous: true });
+  // An end is nobody's, as a rule; only a client of that name opens and subscribes.
+  if (line.client === NO_CLIENT && dialect !== '2.1') Object.assign(line, { client: null, ambiguous: line.action !== 'disconnected' });
   line.ts = ts;
   return line;
 }
