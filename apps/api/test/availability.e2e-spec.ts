@@ -112,6 +112,26 @@ describe('availability', () => {
     expect(await app.stop()).toBe(0);
   });
 
+  it('says that a question takes too long, not that the database is away, and keeps its connection', async () => {
+    const database = await createTestDatabase();
+    const app = await startApp('api', { DATABASE_URL: database.url, DATABASE_POOL_SIZE: '2' });
+    await app.waitForReady();
+    const blocker = new pg.Client({ connectionString: database.url });
+    await blocker.connect();
+    const backend = async () =>
+      (await blocker.query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick-api'`)).rows;
+    const before = await backend();
+    await blocker.query('BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE');
+    const answer = await fetch(`${app.url}/api/v1/devices`);
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, null]);
+    expect(await answer.json()).toMatchObject({ code: 'QUERY_GIVEN_UP', detail: expect.stringContaining('not done after 10 s') });
+    await blocker.query('ROLLBACK');
+    expect(await status(`${app.url}/api/v1/devices`)).toBe(200);
+    expect(await backend()).toEqual(expect.arrayContaining(before));
+    await blocker.end();
+    expect(await app.stop()).toBe(0);
+  });
+
   it('does not start on a schema that is too old, and says what to run', async () => {
     const app = await startApp('api', { DATABASE_URL: (await createEmptyDatabase()).url });
     expect((await app.exited).code).toBe(65);

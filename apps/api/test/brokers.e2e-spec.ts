@@ -171,6 +171,31 @@ describe('history of brokers', () => {
     expect(await items('away/subscriptions?receives=plant/7/temperature')).toEqual([]);
   });
 
+  it('says of what is open that it may be over while nobody watches', async () => {
+    const uncertain = async () => [
+      ...(await items('local/sessions?open=true')).map((session) => session['endUncertain']),
+      ...(await items('local/clients?connected=true')).map((client) => (client['session'] as Item)['endUncertain']),
+    ];
+    const ended = `local/sessions?client=b&open=false`;
+    const [endedBefore] = await items(ended);
+    expect(await uncertain()).toEqual([false, false, false, false]);
+    await api.sql.query(`UPDATE broker_state SET watched_until = $1 WHERE broker = 'local'`, [new Date(connectedAt.getTime() + 5_000)]);
+    try {
+      expect(await uncertain()).toEqual([true, true, true, true]);
+      expect(await items('local/sessions?client=a-1&open=true')).toMatchObject([{ endTs: null, durationMs: 5_000 }]);
+      expect(await items(ended)).toEqual(expect.arrayContaining([endedBefore]));
+      expect(await items('local/subscriptions?client=a-1')).toMatchObject([
+        { active: true, uncertain: true, connected: null },
+        { active: true, uncertain: true, connected: null },
+      ]);
+      expect(await api.ask(path('local/diagnostics'))).toMatchObject({
+        body: { state: 'unwatched', openSessions: 2, uncertainSessions: 2 },
+      });
+    } finally {
+      await api.sql.query(`UPDATE broker_state SET watched_until = now() + interval '1 hour' WHERE broker = 'local'`);
+    }
+  });
+
   it('lists events, newest first, with the whole line', async () => {
     const all = await items('local/events');
     expect(all).toHaveLength(20);
@@ -350,7 +375,8 @@ describe('a watched Mosquitto', () => {
     const ask = async (rest: string) => (await api.ask<{ items: Item[] }>(`/api/v1/brokers/local/${rest}`)).body.items;
     const [receiver] = await until(async () => {
       const { status, body } = await api.ask<{ items?: Item[] }>('/api/v1/brokers/local/subscriptions?receives=plant/7/commands');
-      return status === 200 && body.items!.length > 0 && body.items!;
+      // The watcher says every 2 s that it watches; before that it is not known who is connected.
+      return status === 200 && body.items!.some(({ connected }) => connected !== null) && body.items!;
     });
     expect(receiver).toMatchObject({ client: 'meter 1', topic: 'plant/+/commands', qos: 1, connected: true });
     expect(await ask('clients?connected=true')).toMatchObject([{ client: 'meter 1' }, { client: 'tallystick-watcher', isWatcher: true }]);

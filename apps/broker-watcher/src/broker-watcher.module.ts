@@ -16,6 +16,8 @@ import { METRICS_FILTERS, METRICS_ROUTE, SysMetricsController } from './sys-metr
 import { WatcherMetrics } from './watcher.metrics.js';
 
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
+/** A connection that waited for a lock longer than we do would go on waiting in the server, and every try would leave one more. */
+const LOCK_LIMIT_MS = 10_000;
 const DATABASE_CHECK = Symbol('database check');
 const BROKER_CHECK = Symbol('broker check');
 const RECORDER_CHECK = Symbol('recorder check');
@@ -61,7 +63,8 @@ export class BrokerWatcherModule implements OnApplicationShutdown {
 
 function databaseConnection({ database }: Readonly<BrokerWatcherConfig>): DatabaseConnection {
   const logger = new Logger(DatabaseConnection.name);
-  const dataSource = createDataSource(database.connectionUrl, { poolSize: database.poolSize, applicationName: 'broker-watcher' });
+  const options = { poolSize: database.poolSize, applicationName: 'broker-watcher', lockLimitMs: LOCK_LIMIT_MS };
+  const dataSource = createDataSource(database.connectionUrl, options);
   return new DatabaseConnection(dataSource, {
     allowDataLoss: database.allowDataLoss,
     onRetry: (error, delayMs) => logger.warn('database not reachable, trying again', { reason: error.message, delayMs }),

@@ -113,6 +113,25 @@ describe('what clients do at a real broker', () => {
     await until(async () => (await sessions(sql, 'victim')).every((row) => !row.is_open));
   });
 
+  it('lets nobody end another one’s subscription with a line that reads like its own', async () => {
+    const { sql } = watcher;
+    const dev = await client(broker.url, 'dev');
+    await dev.subscribeAsync('a b c', { qos: 1 });
+    const forger = await client(broker.url, 'dev a');
+    await forger.unsubscribeAsync('b c');
+    const own = await client(broker.url, '<unknown>');
+    await own.subscribeAsync('t', { qos: 1 });
+    await Promise.all([forger.endAsync(), own.endAsync()]);
+    await endedSessions(sql, 'dev a', 1);
+    const { rows } = await sql.query(`SELECT client, topic FROM events WHERE action = 'unsubscribe' AND raw LIKE '%: dev a b c'`);
+    expect(rows).toEqual([{ client: null, topic: null }]);
+    expect(await activeSubscriptions(sql)).toContain('dev | a b c | 1');
+    // Mosquitto 2.0 calls so what never became a client.
+    expect(await sessions(sql, '<unknown>')).toEqual([]);
+    await dev.endAsync();
+    await endedSessions(sql, 'dev', 1);
+  });
+
   it('keeps of an id that the broker cuts that somebody came and went, and takes its end for nobody’s', async () => {
     const { sql } = watcher;
     const victim = await client(broker.url, 'victim');

@@ -1,7 +1,8 @@
 import { freePort } from '@tallystick/embedded';
-import { createEmptyDatabase, startApp, startTestBroker, until } from '@tallystick/testing';
+import { createEmptyDatabase, createTestDatabase, startApp, startTestBroker, until } from '@tallystick/testing';
 import { connectAsync } from 'mqtt';
-import { startWatcher } from './watcher.js';
+import pg from 'pg';
+import { OWN_CLIENT, startWatcher } from './watcher.js';
 
 describe('starting broker-watcher', () => {
   it('lists every problem of its configuration at once, starts nothing and exits 78', async () => {
@@ -33,6 +34,24 @@ describe('starting broker-watcher', () => {
     expect((await fetch(`${app.url}/livez`)).status).toBe(200);
     expect((await fetch(`${app.url}/readyz`)).status).toBe(503);
     await until(() => app.logs.some((line) => line.message === 'database not reachable, trying again'));
+    expect(await app.stop()).toBe(0);
+  });
+
+  it('does not wait for a lock for ever: it says so, tries again, and leaves nothing waiting in the server', async () => {
+    const [broker, database] = await Promise.all([startTestBroker(), createTestDatabase()]);
+    const stuck = new pg.Client({ connectionString: database.url });
+    await stuck.connect();
+    await stuck.query(`SELECT pg_advisory_lock(hashtextextended('tallystick.receiver.' || $1, 0))`, [OWN_CLIENT]);
+    const app = await startApp('broker-watcher', { DATABASE_URL: database.url, DATABASE_ALLOW_DATA_LOSS: 'true', MQTT_URL: broker.url });
+    const waiting = async () => (await stuck.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).rowCount;
+    await until(async () => (await waiting()) === 1);
+    const refused = () => app.logs.filter((line) => String(line.reason).includes('lock timeout')).length;
+    await until(() => refused() >= 1, { timeoutMs: 15_000 });
+    expect((await fetch(`${app.url}/readyz`)).status).toBe(503);
+    await until(async () => (await waiting()) === 1);
+    await stuck.query('SELECT pg_advisory_unlock_all()');
+    await app.waitForReady();
+    await stuck.end();
     expect(await app.stop()).toBe(0);
   });
 

@@ -97,6 +97,26 @@ describe('tallystick up', () => {
     await untilPortsAreFree(env);
   });
 
+  it('goes on storing messages when the watcher cannot run, and says so', async () => {
+    const env = await environment();
+    const app = await up(env);
+    const database = /postgres:\/\/\S+/.exec(output(app))![0];
+    const other = await startApp('broker-watcher', {
+      ...{ DATABASE_URL: database, MQTT_URL: `mqtt://127.0.0.1:${env.EMBEDDED_BROKER_PORT}`, MQTT_CLIENT_ID: 'other-watcher' },
+      DATABASE_ALLOW_DATA_LOSS: 'true',
+    });
+    await other.waitForReady();
+    // It takes the place of the watcher, which finds out with the next line of the broker's log.
+    await publish(env, 'METER_0001');
+    await until(() => output(app).includes('broker-watcher cannot run (exit code 76); everything else goes on'), { timeoutMs: 20_000 });
+    expect(output(app)).toContain('give each watcher a name');
+    await publish(env, 'METER_0002');
+    await until(async () => (await messages(app)).length === 2);
+    expect(await other.stop()).toBe(0);
+    expect(await app.stop()).toBe(0);
+    await untilPortsAreFree(env);
+  });
+
   it('leaves no app running when it is killed, and starts again on the same data', async () => {
     const env = await environment();
     const first = await up(env);

@@ -28,11 +28,13 @@ export interface DataSourceOptions {
   applicationName?: string;
   /** A connection on which nothing has been heard or sent for so long is given up; by default it is waited for. */
   silenceLimitMs?: number;
+  /** A statement that waits longer for a lock fails with 55P03; by default it waits. A transaction may set its own limit. */
+  lockLimitMs?: number;
 }
 
 /** A TypeORM data source for the schema, not yet connected. Connecting gives up after 2 s; idle connections close after 30 s. */
 export function createDataSource(url: string, options: DataSourceOptions = {}): DataSource {
-  const { silenceLimitMs } = options;
+  const { silenceLimitMs, lockLimitMs } = options;
   return new DataSource({
     type: 'postgres',
     url,
@@ -48,6 +50,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
     extra: {
       idleTimeoutMillis: 30_000,
       keepAlive: true,
+      ...(lockLimitMs !== undefined && { lock_timeout: lockLimitMs }),
       ...(silenceLimitMs !== undefined && { stream: () => mortalSocket(silenceLimitMs) }),
     },
     // An idle connection that breaks is replaced by the pool at its next use; the query that meets it reports the error.

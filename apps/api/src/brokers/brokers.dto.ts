@@ -117,7 +117,7 @@ export class BrokerDiagnostics extends BrokerSummary {
   @ApiProperty({ type: 'integer' })
   openSessions: number;
   /**
-   * Of the open sessions those whose beginning was not seen, or that were open across a gap.
+   * Of the open sessions those whose beginning was not seen, or that were open across a gap; all of them while nobody watches.
    * @example 0
    */
   @ApiProperty({ type: 'integer' })

@@ -5,10 +5,18 @@ import type { BrokerAdvice, BrokerDiagnostics, BrokerSummary, GapSummary, Unknow
 import { findHeartbeat } from './metrics.queries.js';
 
 /** The watcher writes `watched_until` every 2 s. */
+const IS_WATCHED = `coalesce(b.watched_until > now() - interval '10 seconds', false)`;
+
 const SUMMARY = `
   b.broker, b.version, b.started_at AS "startedAt", b.watcher, b.watched_until AS "watchedUntil",
-  CASE WHEN b.watched_until IS NULL THEN 'never_watched'
-       WHEN b.watched_until > now() - interval '10 seconds' THEN 'watched' ELSE 'unwatched' END AS state`;
+  CASE WHEN b.watched_until IS NULL THEN 'never_watched' WHEN ${IS_WATCHED} THEN 'watched' ELSE 'unwatched' END AS state`;
+
+/** For a statement whose $1 is the broker: whether it is watched, for else what is open may be over. */
+export const BROKER_IS_WATCHED = `(SELECT ${IS_WATCHED} FROM broker_state b WHERE b.broker = $1)`;
+
+/** For a statement whose $1 is the broker: until when what is open is known to have lasted. */
+export const BROKER_SEEN_UNTIL = `
+  (SELECT CASE WHEN ${IS_WATCHED} THEN now() ELSE coalesce(b.watched_until, now()) END FROM broker_state b WHERE b.broker = $1)`;
 
 const GAP = `
   g.id AS "gapId", g.from_ts AS "fromTs", g.to_ts AS "toTs", g.reason,
@@ -53,7 +61,7 @@ export async function findDiagnostics(read: Reader, summary: BrokerSummary): Pro
     `SELECT now() AS "checkedAt", s.*, c.*, g.*, b.capabilities -> 'advice' AS advice, b.capabilities -> 'unknownShapes' AS shapes
      FROM broker_state b
      CROSS JOIN LATERAL (
-       SELECT count(*)::int AS "openSessions", (count(*) FILTER (WHERE start_uncertain OR end_uncertain))::int AS "uncertainSessions"
+       SELECT count(*)::int AS "openSessions", (count(*) FILTER (WHERE start_uncertain OR end_uncertain OR NOT ${IS_WATCHED}))::int AS "uncertainSessions"
        FROM sessions WHERE broker = b.broker AND end_ts IS NULL
      ) s
      LEFT JOIN LATERAL (

@@ -14,7 +14,7 @@ export class ClientsQuery extends ListQuery {
   @Text({ max: MAX_TEXT_LENGTH })
   clientPrefix?: string;
 
-  /** `true`: those that are connected now; `false`: the others. */
+  /** `true`: those that are connected now, or were when the broker was last watched (`endUncertain` of the session); `false`: the others. */
   @Flag()
   connected?: boolean;
 }
@@ -46,7 +46,10 @@ export class Connection {
   keepalive: number | null;
   /** It began before `startTs`: its connection was not seen. */
   startUncertain: boolean;
-  /** It was open while nobody watched, so it may have ended, and another begun, unseen. */
+  /**
+   * It was open while nobody watched, so it may have ended, and another begun, unseen. Also of every open session while nobody
+   * watches (`state` of the broker is not `watched`): it was open at `watchedUntil`, and may be over.
+   */
   endUncertain: boolean;
 }
 
@@ -67,7 +70,7 @@ export class ClientSummary {
   lastSeen: Date | null;
   /** It is the watcher of this broker. */
   isWatcher: boolean;
-  /** The open session; null when the client is not connected. */
+  /** The open session; null when the client is not connected. With `endUncertain` it may be over. */
   @OrNull(Connection)
   session: OrNull<Connection>;
 }
@@ -112,7 +115,7 @@ export class SessionSummary extends Connection {
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: '2026-11-21T08:05:00.000Z' })
   endTs: Date | null;
   /**
-   * Until now for an open one.
+   * Until now for an open one, or until the broker was last watched.
    * @example 300000
    */
   @ApiProperty({ type: 'integer' })

@@ -1,11 +1,13 @@
 import type { Reader } from '../database/database.js';
 import type { ListRequest, Page } from '../http/list.js';
 import type { TimeRange } from '../http/time-range.js';
+import { BROKER_IS_WATCHED, BROKER_SEEN_UNTIL } from './brokers.queries.js';
 import type { ClientSummary, Connection, SessionSummary } from './sessions.dto.js';
 
 const CONNECTION = `
   s.id AS "sessionId", s.start_ts AS "startTs", s.address, s.port, s.protocol_version AS "protocolVersion",
-  s.clean_start AS "cleanStart", s.keepalive, s.start_uncertain AS "startUncertain", s.end_uncertain AS "endUncertain"`;
+  s.clean_start AS "cleanStart", s.keepalive, s.start_uncertain AS "startUncertain",
+  s.end_uncertain OR (s.end_ts IS NULL AND NOT ${BROKER_IS_WATCHED}) AS "endUncertain"`;
 
 export interface ClientsFilter {
   client?: string;
@@ -49,7 +51,7 @@ export async function listSessions(read: Reader, broker: string, filter: Session
   const [startMs, sessionId] = list.after ?? [];
   const rows = await read<SessionSummary>(
     `SELECT ${CONNECTION}, s.client, s.username, s.end_ts AS "endTs", s.end_reason AS "endReason", s.ended_by AS "endedBy",
-       greatest(0, floor(extract(epoch FROM coalesce(s.end_ts, now()) - s.start_ts) * 1000))::float8 AS "durationMs"
+       greatest(0, floor(extract(epoch FROM coalesce(s.end_ts, ${BROKER_SEEN_UNTIL}) - s.start_ts) * 1000))::float8 AS "durationMs"
      FROM sessions s
      WHERE s.broker = $1
        AND ($2::text IS NULL OR s.client = $2)

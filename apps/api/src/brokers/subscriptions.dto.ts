@@ -38,10 +38,17 @@ export class SubscriptionSummary {
   @ApiProperty({ type: 'integer' })
   qos: number;
   active: boolean;
-  /** The broker may know better: how long it keeps the session of an MQTT 5 client its log does not tell. */
+  /**
+   * The broker may know better: how long it keeps the session of an MQTT 5 client its log does not tell. Also of every active one
+   * while nobody watches the broker.
+   */
   uncertain: boolean;
-  /** The client is connected; a stored session keeps its subscriptions, and the broker what comes for them, while it is not. */
-  connected: boolean;
+  /**
+   * The client is connected; a stored session keeps its subscriptions, and the broker what comes for them, while it is not. Null
+   * while nobody watches the broker: that is not known.
+   */
+  @ApiProperty({ type: Boolean, nullable: true, example: true })
+  connected: boolean | null;
   /** The session that was open at the last change, a 64-bit integer. */
   @ApiProperty({ type: String, nullable: true, example: '4711' })
   sessionId: string | null;

@@ -1,4 +1,4 @@
-import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
+import { databaseUnavailable, DatabaseUnavailableError, statementGivenUp } from './database-errors.js';
 
 const coded = (code: string) => Object.assign(new Error('x'), { code });
 
@@ -10,7 +10,6 @@ describe('databaseUnavailable', () => {
     ['no such host', coded('ENOTFOUND')],
     ['shut down by the administrator', coded('57P01')],
     ['starting up', coded('57P03')],
-    ['over its time limit', coded('57014')],
     ['too many connections', coded('53300')],
     ['disk full', coded('53100')],
     ['connection failure', coded('08006')],
@@ -25,9 +24,19 @@ describe('databaseUnavailable', () => {
     ['too few parameters', coded('08P01')],
     ['missing table', coded('42P01')],
     ['bad text', coded('22P02')],
+    ['over its time limit', coded('57014')],
     ['a bug', new TypeError('x is undefined')],
     ['another code', coded('ERR_INVALID_ARG_TYPE')],
     ['no error', 'ECONNREFUSED'],
     ['nothing', undefined],
   ])('not: %s', (_, error) => expect(databaseUnavailable(error)).toBe(false));
+});
+
+describe('statementGivenUp', () => {
+  it.each([
+    [coded('57014'), true],
+    [coded('57P01'), false],
+    [new Error('Query read timeout'), false],
+    ['57014', false],
+  ])('%s: %s', (error, expected) => expect(statementGivenUp(error)).toBe(expected));
 });

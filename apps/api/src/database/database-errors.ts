@@ -19,15 +19,23 @@ const NETWORK_CODES = new Set([
   'EPIPE',
 ]);
 
+/** query_canceled: `statement_timeout` has struck, or somebody has cancelled the statement. */
+const CANCELLED_SQLSTATE = '57014';
+
 /**
  * SQLSTATE classes (PostgreSQL, appendix A): 08 connection, 53 out of resources, 57 operator intervention (shutdown, starting
- * up, cancelled for its time limit), 28 and 3D the server does not let us in. Not 08P01, protocol violation: that is our bug.
+ * up), 28 and 3D the server does not let us in. Not 08P01, protocol violation: that is our bug.
  */
-const UNAVAILABLE_SQLSTATE = /^(08(?!P01)|53|57|28|3D)/;
+const UNAVAILABLE_SQLSTATE = /^(08(?!P01)|53|57(?!014)|28|3D)/;
 
 /** pg and pg-pool give these no code. */
 const UNCODED =
   /^(timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error)/;
+
+/** Whether PostgreSQL gave a statement up that it had begun. */
+export function statementGivenUp(error: unknown): boolean {
+  return error instanceof Error && (error as { code?: unknown }).code === CANCELLED_SQLSTATE;
+}
 
 /** Whether an error says that PostgreSQL is away, starting, stopping or overloaded, not that the request was wrong. */
 export function databaseUnavailable(error: unknown): boolean {

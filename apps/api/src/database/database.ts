@@ -9,7 +9,7 @@ import { databaseUnavailable, DatabaseUnavailableError } from './database-errors
 export type Reader = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
 
 /** A statement that takes longer is given up, by the server and, should that not answer, by us. */
-const STATEMENT_LIMIT_MS = 10_000;
+export const STATEMENT_LIMIT_MS = 10_000;
 
 /** The database as this app uses it: read-only, connected in the background, away without the app going away. */
 @Injectable()

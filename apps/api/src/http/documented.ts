@@ -27,7 +27,10 @@ export function Failures({ notFound, body = false }: { notFound?: string; body?:
         ]
       : []),
     ApiInternalServerErrorResponse({ description: '`INTERNAL_ERROR`; the log says more under `requestId`', content }),
-    ApiServiceUnavailableResponse({ description: '`DATABASE_UNAVAILABLE`; ask again after `Retry-After` seconds', content }),
+    ApiServiceUnavailableResponse({
+      description: '`DATABASE_UNAVAILABLE`; ask again after `Retry-After` seconds. `QUERY_GIVEN_UP`; ask for less',
+      content,
+    }),
   );
 }
 

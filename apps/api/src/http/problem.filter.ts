@@ -1,12 +1,15 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Injectable, Logger } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { Express, Request, Response } from 'express';
-import { databaseUnavailable } from '../database/database-errors.js';
+import { STATEMENT_LIMIT_MS } from '../database/database.js';
+import { databaseUnavailable, statementGivenUp } from '../database/database-errors.js';
 import { Problem, problemDocument } from './problem.js';
 import { requestIdOf } from './request-id.js';
 
 /** Seconds after which a client may ask again when the database is away. */
 const RETRY_AFTER_S = '2';
+/** Without a time to ask again: the same question costs the same, unless the database was busy with something else. */
+const GIVEN_UP = `The database was not done after ${STATEMENT_LIMIT_MS / 1_000} s and gave up. Ask for less: a shorter time range, more filters.`;
 
 /** Turns everything thrown into application/problem+json. What is not expected is logged in full and told as INTERNAL_ERROR. */
 @Catch()
@@ -37,6 +40,7 @@ export class ProblemFilter implements ExceptionFilter {
       const headers = { 'Retry-After': RETRY_AFTER_S };
       return new Problem('DATABASE_UNAVAILABLE', 'Ask again in a moment.', { headers, cause: thrown });
     }
+    if (statementGivenUp(thrown)) return new Problem('QUERY_GIVEN_UP', GIVEN_UP, { cause: thrown });
     if (thrown instanceof HttpException && thrown.getStatus() < 500) return this.frameworkProblem(thrown, request);
     return new Problem('INTERNAL_ERROR', 'The request id names the log line that says more.', { cause: thrown });
   }

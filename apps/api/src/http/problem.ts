@@ -16,6 +16,7 @@ export const PROBLEMS = {
   REQUEST_REFUSED: { status: 400, title: 'The request is not taken' },
   INTERNAL_ERROR: { status: 500, title: 'Something went wrong here' },
   DATABASE_UNAVAILABLE: { status: 503, title: 'The database cannot be reached' },
+  QUERY_GIVEN_UP: { status: 503, title: 'The answer would take too long' },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;

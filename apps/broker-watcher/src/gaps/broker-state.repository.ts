@@ -21,7 +21,8 @@ export class BrokerStateRepository {
 
   /**
    * An uptime from before the broker's last start, as its log told it, is left out: the sessions of that run are over, and the next
-   * uptime, being smaller, would end those that began since.
+   * uptime, being smaller, would end those that began since. A process that was killed before it first wrote how far it watched may
+   * have left a gap: where that ends it began to watch, and the next gap does not begin earlier.
    */
   async read(): Promise<StoredState> {
     const [row] = await this.connection.dataSource.query<
@@ -34,7 +35,8 @@ export class BrokerStateRepository {
         is_old: boolean;
       }[]
     >(
-      `SELECT version, started_at, last_uptime, uptime_at, watched_until,
+      `SELECT version, started_at, last_uptime, uptime_at,
+         greatest(watched_until, (SELECT max(g.to_ts) FROM observation_gaps g WHERE g.broker = s.broker)) AS watched_until,
          EXISTS (SELECT FROM events e WHERE e.broker = s.broker AND e.action = 'unknown' AND e.received_at > s.uptime_at
                    AND e.raw ~ '^([0-9]{1,12}: )?mosquitto version [^ ]+ (starting|running)$') AS is_old
        FROM broker_state s WHERE broker = $1`,

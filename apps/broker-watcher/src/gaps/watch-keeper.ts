@@ -88,7 +88,10 @@ export class WatchKeeper implements OnModuleDestroy {
     const { watchedUntilMs, resumed, hasConnected, vitals } = this;
     const gap = gapAfter({ watchedUntilMs, connectedAtMs, resumed, version: vitals.version, isFirst: !hasConnected });
     this.hasConnected = true;
-    if (gap) this.recorder.tell({ kind: 'gap', gap });
+    if (!gap) return;
+    this.recorder.tell({ kind: 'gap', gap });
+    // From its end on the broker is watched: a connection that is lost at once must not be missed twice.
+    this.watchedUntilMs = gap.toMs;
   }
 
   /** A resumed session brings no retained values, and only changed ones are published: what changed meanwhile would stay unknown. */

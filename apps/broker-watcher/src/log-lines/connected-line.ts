@@ -1,6 +1,6 @@
 import type { Dialect } from './dialect.js';
 import { type ConnectDetails, type LogLine, logLine } from './log-line.js';
-import { digitsEnd, peerOf } from './text-parts.js';
+import { digitsEnd, isDigits, peerOf } from './text-parts.js';
 
 const PREFIXES = ['New client connected from ', 'New bridge connected from '];
 const AS = ' as ';
@@ -18,8 +18,10 @@ export function connectedLine(text: string, dialect: Dialect): LogLine | undefin
   const from = text.slice(prefix.length, as);
   // 1.6 prints no port, and an IPv6 address would seem to have one
   const peer = dialect === '1.6' ? { address: from, port: null } : peerOf(from);
-  const { at, username, ambiguous, connect } = tail;
-  return logLine('connected', { client: text.slice(as + AS.length, at), username, ambiguous, connect, ...peer });
+  const { at, username, connect } = tail;
+  const client = text.slice(as + AS.length, at);
+  const ambiguous = otherIds(client, username !== null, 0).length > 0;
+  return logLine('connected', { client, username, ambiguous, connect, ...peer });
 }
 
 /** Whether the line begins like one of an accepted connection: of a cut line that is all there is. */
@@ -32,8 +34,6 @@ interface Details {
   at: number;
   username: string | null;
   connect: ConnectDetails;
-  /** The user name, or the id, holds what looks like details; the last is taken, which is right unless clients choose user names. */
-  ambiguous: boolean;
 }
 
 const OPENING = ' (p';
@@ -45,37 +45,52 @@ function detailsAtEnd(text: string): Details | undefined {
   const at = text.lastIndexOf(OPENING);
   const head = at === -1 ? undefined : headAt(text, at);
   if (!head || text.length !== head.end + 2 || !text.endsWith(').')) return undefined;
-  return { at, username: null, connect: head.connect, ambiguous: false };
+  return { at, username: null, connect: head.connect };
 }
 
+/** The user name, or the id, may hold what looks like details; the last is taken, which is right unless clients choose user names. */
 function detailsWithUser(text: string): Details | undefined {
-  const found: { at: number; head: Head }[] = [];
-  for (let at = text.lastIndexOf(OPENING); at > 0 && found.length < 2; at = text.lastIndexOf(OPENING, at - 1)) {
+  for (let at = text.lastIndexOf(OPENING); at > 0; at = text.lastIndexOf(OPENING, at - 1)) {
     const head = headAt(text, at);
-    if (head && text.startsWith(USER, head.end) && head.end + USER.length <= text.length - 3) found.push({ at, head });
+    if (!head || !text.startsWith(USER, head.end) || head.end + USER.length > text.length - 3) continue;
+    return { at, username: text.slice(head.end + USER.length, text.length - 3), connect: head.connect };
   }
-  const [last, earlier] = found;
-  if (!last) return undefined;
-  const username = text.slice(last.head.end + USER.length, text.length - 3);
-  return { at: last.at, username, connect: last.head.connect, ambiguous: earlier !== undefined };
+  return undefined;
 }
 
 /**
- * Whether what was read as an id may be this shorter id and the beginning of its user name. Clients that choose both can make a
- * line that fits both readings; the longer is taken, for the shorter may be somebody else's.
+ * The ids, at most one more than `most`, that the client may have instead of the one that was read: a user name made to look like
+ * more id and details gives a shorter one, and so does an address that holds ` as `, which a WebSocket client may choose
+ * (X-Forwarded-For, Mosquitto 2.0.12 and later). The longest is taken, for a shorter one may be
+ * somebody else's: who chooses so disguises itself, and harms at most those whose own ids look like this.
  */
-export function mayBeIdAndUser(read: string, shorter: string): boolean {
-  return read.startsWith(shorter) && userBeginsAt(read, shorter.length);
+export function otherIds(read: string, hasUser: boolean, most: number): string[] {
+  const begins = [0, ...places(read, AS, (at) => portEndsAt(read, at)).map((at) => at + AS.length)];
+  const ends = [...(hasUser ? places(read, OPENING, (at) => userBeginsAt(read, at)) : []), read.length];
+  const others: string[] = [];
+  for (const begin of begins) {
+    for (const end of ends) {
+      if (begin < end && end - begin < read.length) others.push(read.slice(begin, end));
+      if (others.length > most) return others;
+    }
+  }
+  return others;
 }
 
-/** Whether an id as read holds what could be the end of a shorter one. */
-export function mayHoldUser(read: string): boolean {
-  for (let at = read.indexOf(OPENING); at !== -1; at = read.indexOf(OPENING, at + 1)) if (userBeginsAt(read, at)) return true;
-  return false;
+function places(text: string, what: string, fits: (at: number) => boolean): number[] {
+  const found: number[] = [];
+  for (let at = text.indexOf(what); at !== -1; at = text.indexOf(what, at + 1)) if (at > 0 && fits(at)) found.push(at);
+  return found;
+}
+
+function portEndsAt(text: string, end: number): boolean {
+  const before = text.slice(Math.max(0, end - 6), end);
+  const colon = before.lastIndexOf(':');
+  return colon !== -1 && isDigits(before.slice(colon + 1), 5);
 }
 
 function userBeginsAt(text: string, at: number): boolean {
-  const head = text.startsWith(OPENING, at) ? headAt(text, at) : undefined;
+  const head = headAt(text, at);
   return head !== undefined && text.startsWith(USER, head.end);
 }
 

@@ -15,10 +15,6 @@ class LabelledClients implements OpenClients {
     return this.open.has(client);
   }
 
-  isSubscribed(): boolean {
-    return false;
-  }
-
   follow({ expect: label, effect }: CorpusLine): void {
     if (effect === 'close_all') this.open.clear();
     if (!label?.client) return;

@@ -30,46 +30,42 @@ const ENDINGS: readonly (readonly [ending: string, reason: EndReason])[] = [
 export function endedLine(leaf: string, text: string, dialect: Dialect, clients: OpenClients | undefined): LogLine | undefined {
   if (leaf !== 'N' && leaf !== 'E') return undefined;
   if (dialect === '2.1') return leaf === 'N' ? endedWithPeer(text, clients) : undefined;
-  return fixedEnding(leaf, text, clients) ?? (leaf === 'N' ? (socketError(text, clients) ?? systemError(text, clients)) : undefined);
+  return fixedEnding(leaf, text) ?? (leaf === 'N' ? (socketError(text) ?? systemError(text)) : undefined);
 }
 
 /** The longest id: the ending is matched at the line's end, whatever like it stands before. */
-function fixedEnding(leaf: string, text: string, clients: OpenClients | undefined): LogLine | undefined {
+function fixedEnding(leaf: string, text: string): LogLine | undefined {
   for (const [ending, endReason] of ENDINGS) {
     if ((leaf === 'E') !== (endReason === 'taken_over')) continue;
     const client = between(text, CLIENT, ending);
-    if (client !== undefined) return ended(client, endReason, ending.slice(1, -1), clients);
+    if (client !== undefined) return ended(client, endReason, ending.slice(1, -1));
   }
   return undefined;
 }
 
 /** 1.6's word for every end that is not clean, and 2.0's for a broken socket. */
-function socketError(text: string, clients: OpenClients | undefined): LogLine | undefined {
+function socketError(text: string): LogLine | undefined {
   const client = between(text, 'Socket error on client ', ', disconnecting.');
-  if (client !== undefined) return ended(client, 'network', 'socket error', clients);
+  if (client !== undefined) return ended(client, 'network', 'socket error');
   const rest = between(text, 'Bad socket read/write on client ', '');
   const colon = rest?.lastIndexOf(': ') ?? -1;
-  return rest !== undefined && colon > 0 ? ended(rest.slice(0, colon), 'network', rest.slice(colon + 2), clients) : undefined;
+  return rest !== undefined && colon > 0 ? ended(rest.slice(0, colon), 'network', rest.slice(colon + 2)) : undefined;
 }
 
 const MARK = ' disconnected: ';
 const LONGEST_SYSTEM_TEXT = 100;
 
 /** `Client ID disconnected: STRERROR.`: only a text that an operating system could have written, for an id may hold the mark too. */
-function systemError(text: string, clients: OpenClients | undefined): LogLine | undefined {
+function systemError(text: string): LogLine | undefined {
   const at = text.lastIndexOf(MARK);
   if (at <= CLIENT.length - 1 || !text.startsWith(CLIENT) || !text.endsWith('.')) return undefined;
   const words = text.slice(at + MARK.length, -1);
   if (words.length > LONGEST_SYSTEM_TEXT || !/^[A-Z][A-Za-z0-9 ,'()/.-]*$/.test(words)) return undefined;
-  return ended(text.slice(CLIENT.length, at), endReasonOf(words), words, clients);
+  return ended(text.slice(CLIENT.length, at), endReasonOf(words), words);
 }
 
-/** Stands for a connection that never became a client; a client may be called so too. */
-const NO_CLIENT = '<unknown>';
-
-function ended(name: string, endReason: EndReason, reason: string, clients: OpenClients | undefined): LogLine {
-  if (name !== NO_CLIENT) return logLine('disconnected', { client: name, reason, endReason });
-  return logLine('disconnected', { reason, endReason, ambiguous: clients?.isOpen(NO_CLIENT) ?? false });
+function ended(client: string, endReason: EndReason, reason: string): LogLine {
+  return logLine('disconnected', { client, reason, endReason });
 }
 
 const PEER_END = '] disconnected';

@@ -43,10 +43,14 @@ export interface LogLine {
 
 /** Whom the reader of a line may take for connected. Nothing else tells apart readings of a line in which ids stand unquoted. */
 export interface OpenClients {
+  /** It is connected, or may be: the line of its connection had another reading. */
   isOpen(client: string): boolean;
+  /** It is connected from there for certain. */
   isOpenAt(client: string, address: string | null, port: number | null): boolean;
-  isSubscribed(client: string, topic: string): boolean;
 }
+
+/** Up to 2.0: stands for a connection that never became a client. A client may be called so too, and cannot be told from those. */
+export const NO_CLIENT = '<unknown>';
 
 export function logLine(action: EventAction, parts: Partial<LogLine> = {}): LogLine {
   return { ...NOTHING, action, ...parts };

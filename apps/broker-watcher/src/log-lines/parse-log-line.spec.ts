@@ -16,7 +16,7 @@ function read(topic: string, text: string, dialect: Dialect = '2.0', open: strin
 
 function clientsCalled(open: string[]): OpenClients {
   const isOpen = (client: string) => open.includes(client);
-  return { isOpen, isOpenAt: isOpen, isSubscribed: (client, topic) => topic === `of ${client}` };
+  return { isOpen, isOpenAt: isOpen };
 }
 
 /** Ids that look like the rest of a line, or like nothing. RELIABILITY "Hostile input", MOSQUITTO-FACTS section 3. */
@@ -100,10 +100,17 @@ describe('lines with more than one reading', () => {
     }
   });
 
-  it('prefers the client that is subscribed when one unsubscribes', () => {
-    const open = ['a', 'a of'];
-    expect(read(UNSUBSCRIBE, 'a of a', '2.0', open)).toMatchObject({ client: 'a', topic: 'of a' });
-    expect(read(UNSUBSCRIBE, 'a of x', '2.0', open)).toMatchObject({ client: null, ambiguous: true });
+  it('takes nobody who unsubscribes for another, whoever is subscribed to what', () => {
+    expect(read(UNSUBSCRIBE, 'dev a b c', '2.0', ['dev'])).toMatchObject({ client: 'dev', topic: 'a b c' });
+    expect(read(UNSUBSCRIBE, 'dev a b c', '2.0', ['dev a'])).toMatchObject({ client: 'dev a', topic: 'b c' });
+    for (const open of [['dev', 'dev a'], []])
+      expect(read(UNSUBSCRIBE, 'dev a b c', '2.0', open)).toMatchObject({ client: null, topic: null, ambiguous: true });
+  });
+
+  it('takes the first address that a WebSocket client may have chosen, and says so', () => {
+    const line = read(N, 'New client connected from 1.2.3.4:5 as b:0 as a (p2, c1, k60).');
+    expect(line).toMatchObject({ client: 'b:0 as a', address: '1.2.3.4', ambiguous: true });
+    expect(read(N, 'New client connected from 1.2.3.4:5 as b as a (p2, c1, k60).').ambiguous).toBe(false);
   });
 
   it('takes the last user name, and says so', () => {
@@ -112,8 +119,15 @@ describe('lines with more than one reading', () => {
   });
 
   it('takes <unknown>, and in 2.1 the bare address, for no client', () => {
-    expect(read(N, 'Client <unknown> closed its connection.')).toMatchObject({ client: null, ambiguous: false });
-    expect(read(N, 'Client <unknown> closed its connection.', '2.0', ['<unknown>'])).toMatchObject({ client: null, ambiguous: true });
+    for (const [topic, text, ambiguous] of [
+      [N, 'New client connected from 1.2.3.4:5 as <unknown> (p2, c1, k60).', true],
+      [N, 'Client <unknown> closed its connection.', false],
+      [SUBSCRIBE, '<unknown> 1 t', true],
+    ] as const) {
+      for (const dialect of ['1.6', '2.0'] as const) expect(read(topic, text, dialect)).toMatchObject({ client: null, ambiguous });
+    }
+    expect(read(SUBSCRIBE, '<unknown> 1 x 0 t', '2.0', ['<unknown> 1 x'])).toMatchObject({ client: null, topic: null });
+    expect(read(N, 'New client connected from 1.2.3.4:5 as <unknown> (p4, c1, k60).', '2.1').client).toBe('<unknown>');
     const line = 'Client 127.0.0.1 [127.0.0.1:5] disconnected.';
     expect(read(N, line, '2.1')).toMatchObject({ client: null, port: 5 });
     expect(read(N, line, '2.1', ['127.0.0.1'])).toMatchObject({ client: '127.0.0.1', port: 5 });

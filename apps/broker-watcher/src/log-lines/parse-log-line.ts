@@ -4,7 +4,7 @@ import type { Dialect } from './dialect.js';
 import { beginsLikeEnded, endedLine } from './ended-line.js';
 import { brokerRunOf, infoLine, isCheckpoint, negotiatedLine } from './info-line.js';
 import type { EventAction } from '@tallystick/persistence';
-import { type LogLine, logLine, type OpenClients } from './log-line.js';
+import { type LogLine, logLine, NO_CLIENT, type OpenClients } from './log-line.js';
 import { subscriptionLine } from './subscription-line.js';
 import { digitsEnd } from './text-parts.js';
 
@@ -31,6 +31,8 @@ export function parseLogLine(
   const line = isCut(leaf, text, sizeBytes, prefixBytes, dialect)
     ? logLine(actionOfBeginning(leaf, text), { truncated: true })
     : whole(leaf, text, dialect, clients);
+  // An end is nobody's, as a rule; only a client of that name opens and subscribes.
+  if (line.client === NO_CLIENT && dialect !== '2.1') Object.assign(line, { client: null, ambiguous: line.action !== 'disconnected' });
   line.ts = ts;
   return line;
 }

@@ -1,4 +1,4 @@
-import { type LogLine, logLine, type OpenClients } from './log-line.js';
+import { type LogLine, logLine, NO_CLIENT, type OpenClients } from './log-line.js';
 
 interface Reading {
   client: string;
@@ -11,7 +11,9 @@ const MOST_READINGS = 100;
 
 /**
  * `ID QOS TOPIC` and `ID TOPIC`, in which ids and topics stand unquoted and may hold spaces and digits. Several readings are told
- * apart by who is connected: one that fits an open id is right, of more (`dev` and `dev 1 x`) none is taken.
+ * apart by who is connected: one that fits an open id is right, of more (`dev` and `dev 1 x`) none is taken, for the line is what
+ * either of them can have caused. Who is subscribed to what proves nothing: brokers log it too when somebody leaves a topic that
+ * it never subscribed to.
  */
 export function subscriptionLine(action: 'subscribe' | 'unsubscribe', text: string, clients: OpenClients | undefined): LogLine {
   const readings = action === 'subscribe' ? subscribeReadings(text) : unsubscribeReadings(text);
@@ -22,12 +24,8 @@ export function subscriptionLine(action: 'subscribe' | 'unsubscribe', text: stri
 
 function theOne(readings: readonly Reading[], clients: OpenClients | undefined): Reading | undefined {
   if (readings.length === 1) return readings[0];
-  const open = readings.filter(({ client }) => clients?.isOpen(client));
-  if (open.length <= 1) return open[0];
-  if (open[0]!.qos !== null) return undefined;
-  // Who leaves a topic has most likely been subscribed to it.
-  const subscribed = open.filter(({ client, topic }) => clients?.isSubscribed(client, topic));
-  return subscribed.length === 1 ? subscribed[0] : undefined;
+  const open = readings.filter(({ client }) => client === NO_CLIENT || clients?.isOpen(client));
+  return open.length === 1 ? open[0] : undefined;
 }
 
 function subscribeReadings(text: string): Reading[] {

@@ -5,7 +5,6 @@ import { BrokerWatcherConfig } from '../broker-watcher.config.js';
 import { BrokerHistory } from '../sessions/broker-history.js';
 import type { Session } from '../sessions/session.js';
 import { SessionBook } from '../sessions/session-book.js';
-import { SubscriptionBook } from '../subscriptions/subscription-book.js';
 import { hashOfRaw } from './recorded-line.js';
 
 interface SessionRow {
@@ -22,7 +21,7 @@ interface SessionRow {
   end_uncertain: boolean;
 }
 
-/** What the process before left in the database: open sessions, who is subscribed to what, the last deliveries. */
+/** What the process before left in the database: open sessions, the last deliveries. */
 @Injectable()
 export class StoredHistory {
   constructor(
@@ -37,12 +36,7 @@ export class StoredHistory {
        FROM sessions WHERE broker = $1 AND end_ts IS NULL`,
       [this.config.brokerName],
     );
-    const topics = await dataSource.query<{ client: string; topics: string[] }[]>(
-      `SELECT s.client, array_agg(s.topic) AS topics FROM subscriptions s JOIN sessions o ON o.broker = s.broker AND o.client = s.client
-       WHERE s.broker = $1 AND s.active AND o.end_ts IS NULL GROUP BY s.client`,
-      [this.config.brokerName],
-    );
-    return new BrokerHistory(new SessionBook(rows.map(sessionOf)), new SubscriptionBook(topics.map((row) => [row.client, row.topics])));
+    return new BrokerHistory(new SessionBook(rows.map(sessionOf)));
   }
 
   /** Twice what can be unacknowledged: the broker may have exceeded the window when the last process ended. */

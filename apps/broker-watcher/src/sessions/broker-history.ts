@@ -36,10 +36,6 @@ export class BrokerHistory implements OpenClients {
     return this.book.isOpenAt(client, address, port);
   }
 
-  isSubscribed(client: string, topic: string): boolean {
-    return this.subscriptions.isSubscribed(client, topic);
-  }
-
   /** `atMs`: the line's own time, or the time of its receipt when it has none; `seenMs`: of its receipt. */
   apply(line: LogLine, atMs: number, dialect: Dialect, seenMs = atMs): SessionChange[] {
     const changes = this.note(this.book.apply(line, atMs, dialect, seenMs), atMs);

@@ -22,7 +22,6 @@ class Log {
       const parsed = parseLogLine(`$SYS/broker/log/${leaf}`, Buffer.from(`${FIRST + Number(second)}: ${text}`), this.dialect, {
         isOpen: (client) => this.book.isOpen(client),
         isOpenAt: (...peer) => this.book.isOpenAt(...peer),
-        isSubscribed: () => false,
       });
       for (const { session } of this.book.apply(parsed, parsed.ts! * SECOND, this.dialect, parsed.ts! * SECOND)) this.sessions.add(session);
     }
@@ -71,6 +70,18 @@ describe('sessions', () => {
     expect(new Log('2.0', new SessionBook(log.sessions)).lines('9 N Client a disconnected.').book.size).toBe(0);
   });
 
+  it('end with their client’s own line when its address was made to look like a longer id, or its user name like very many', () => {
+    const forwarded = 'N New client connected from 1.2.3.4:5 as b:0 as a (p2, c1, k60).';
+    const many = `p2, c1, k60${", u'x (p2, c1, k60".repeat(40)}, u'z'`;
+    const manyAs = `N New client connected from 1.2.3.4:5${' as b:0'.repeat(40)} as a (${many}).`;
+    for (const line of [forwarded, manyAs]) {
+      const log = new Log('2.0').lines(`0 ${line}`);
+      expect(log.book.isOpen('a')).toBe(true);
+      expect(log.lines('5 N Client a disconnected.').book.size).toBe(0);
+      expect(log.book.isOpen('a')).toBe(false);
+    }
+  });
+
   it('do not end with the line of a client whose id is merely the beginning of theirs', () => {
     const [plain, odd] = ["a (p2, c1, k60, u'x", 'a (p2, c1, k60). b'];
     const lines = [plain, odd].flatMap((id, port) => [`0 ${connect(id, port)}`, `0 ${connect(`${id}2`, port, "p2, c1, k60, u'u'")}`]);
@@ -97,6 +108,18 @@ describe('sessions', () => {
       '7 N Client a [1.2.3.4:2] disconnected: exceeded timeout.',
     );
     expect(log.told).toEqual(['a 0-1 clean_disconnect', 'a 5-7 keepalive_timeout']);
+  });
+
+  it('are not closed by a refused connection in 2.1 either, where the peer does not tell it apart', () => {
+    const local = 'N New client connected from /run/broker.sock:0 as a (p4, c1, k60).';
+    const refused = 'N Client a [/run/broker.sock:0] disconnected: not authorised.';
+    expect(new Log('2.1').lines(`0 ${local}`, `3 ${refused}`).told).toEqual(['a 0- open']);
+    expect(new Log('2.1').lines(`3 ${refused}`, `3 ${local}`).told).toEqual(['a 3- open']);
+    const unseen = new Log('2.1').lines('0 M/subscribe a 0 t', '3 N Client a [1.2.3.4:5] disconnected: bad username or password.');
+    expect(unseen.told).toEqual(['a 0- open']);
+    expect(unseen.lines('4 N Client a [1.2.3.4:6] disconnected.').told).toEqual(['a 0-4 clean_disconnect']);
+    const named = new Log('2.1').lines('0 M/subscribe 1.2.3.4 0 t', '3 N Client 1.2.3.4 [1.2.3.4:5] disconnected: protocol error.');
+    expect(named.told).toEqual(['1.2.3.4 0- open']);
   });
 
   it('of another client are not closed by a hostile id', () => {

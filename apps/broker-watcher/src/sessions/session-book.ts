@@ -1,4 +1,4 @@
-import { mayBeIdAndUser, mayHoldUser } from '../log-lines/connected-line.js';
+import { otherIds } from '../log-lines/connected-line.js';
 import type { Dialect } from '../log-lines/dialect.js';
 import { REFUSED } from '../log-lines/ended-line.js';
 import type { EndReason } from '@tallystick/persistence';
@@ -17,8 +17,9 @@ interface UnmatchedEnd {
   reason: EndReason;
 }
 
-/** Of sessions whose id may be misread: looking for one takes as long as there are many. */
+/** Sessions whose id may be misread, of which the other ids are kept. */
 const MOST_DOUBTFUL = 1_000;
+const MOST_OTHER_IDS = 64;
 
 /**
  * Which sessions are open, from log lines in order of arrival. Times are whole seconds, so within one second two lines may come
@@ -26,8 +27,11 @@ const MOST_DOUBTFUL = 1_000;
  */
 export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   private readonly openByClient = new Map<string, Session>();
-  /** Open ones whose id may be shorter than it was read: its own lines then name the shorter one. */
-  private readonly doubtfulIds = new Set<Session>();
+  /** Open ones whose id may be another than was read, by the other ids: its own lines then name one of those. */
+  private readonly misread = new Map<string, Set<Session>>();
+  private readonly doubtful = new Set<Session>();
+  /** Open ones of which the other ids are too many to be kept. While there is one, everybody may be connected. */
+  private readonly anyId = new Set<Session>();
   private secondMs = -1;
   private seenMs = 0;
   /** Of the current second. */
@@ -58,12 +62,12 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   }
 
   isOpen(client: string): boolean {
-    return this.openByClient.has(client);
+    return this.openByClient.has(client) || this.misread.has(client) || this.anyId.size > 0;
   }
 
   isOpenAt(client: string, address: string | null, port: number | null): boolean {
     const session = this.openByClient.get(client);
-    return session !== undefined && isAt(session, address, port);
+    return session !== undefined && session.address !== null && isAt(session, address, port);
   }
 
   /** `atMs`: the time of the line, Unix ms by the broker's clock; `seenMs`: of its receipt, by ours. */
@@ -115,8 +119,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
 
   /** A connection under an open id ends the one before (MQTT 5 section 3.1.4), whether or not a line said so. */
   private replace(before: Session, atMs: number): SessionChange {
-    this.openByClient.delete(before.client);
-    this.doubtfulIds.delete(before);
+    this.forget(before);
     if (!before.endUncertain) this.replaced.set(before.client, before);
     return { kind: 'closed', session: close(before, atMs, before.endUncertain ? 'unknown' : 'taken_over') };
   }
@@ -140,9 +143,15 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
     return [];
   }
 
-  /** 2.1 names the peer: only the session at this address and port is over. A takeover is also written of one that was over before. */
+  /**
+   * 2.1 names the peer: only the session at this address and port is over. A takeover is also written of one that was over before.
+   * Where the peer tells nothing (every client of a Unix socket has port 0, and of a session that began unseen it is not known) the
+   * line of a refused connection would fit a live client of the same id, as in 2.0: that closes nothing.
+   */
   private endedAt(client: string, { address, port }: LogLine, reason: EndReason, atMs: number): SessionChange[] {
     const open = this.openByClient.get(client) ?? this.misreadOf(client);
+    const mayBeRefusal = reason === 'not_authorised' || reason === 'unknown';
+    if (mayBeRefusal && (port === 0 || open?.address === null)) return [];
     if (!open || !isAt(open, address, port)) {
       if (reason !== 'taken_over') this.keepUnmatched(client, { address, port, reason });
       return [];
@@ -152,8 +161,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   }
 
   private close(session: Session, atMs: number, reason: EndReason): SessionChange {
-    this.openByClient.delete(session.client);
-    this.doubtfulIds.delete(session);
+    this.forget(session);
     this.endedNow.add(session.client);
     return { kind: 'closed', session: close(session, atMs, reason) };
   }
@@ -170,13 +178,30 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
 
   private opened(session: Session): void {
     this.openByClient.set(session.client, session);
-    if (session.username === null || this.doubtfulIds.size >= MOST_DOUBTFUL) return;
-    if (mayHoldUser(session.client)) this.doubtfulIds.add(session);
+    const ids = otherIds(session.client, session.username !== null, MOST_OTHER_IDS);
+    if (ids.length === 0) return;
+    if (ids.length > MOST_OTHER_IDS || this.doubtful.size >= MOST_DOUBTFUL) return void this.anyId.add(session);
+    this.doubtful.add(session);
+    for (const id of ids) this.misread.set(id, (this.misread.get(id) ?? new Set()).add(session));
   }
 
-  /** The session of a client whose id was read together with a user name that it had made for that. */
+  private forget(session: Session): void {
+    this.openByClient.delete(session.client);
+    this.anyId.delete(session);
+    if (!this.doubtful.delete(session)) return;
+    for (const id of otherIds(session.client, session.username !== null, MOST_OTHER_IDS)) {
+      const sessions = this.misread.get(id);
+      sessions?.delete(session);
+      if (sessions?.size === 0) this.misread.delete(id);
+    }
+  }
+
+  /** The session of a client whose id was read together with what it had chosen for that. */
   private misreadOf(client: string): Session | undefined {
-    for (const session of this.doubtfulIds) if (mayBeIdAndUser(session.client, client)) return session;
+    const [session] = this.misread.get(client) ?? [];
+    if (session) return session;
+    for (const other of this.anyId)
+      if (other.client.includes(client) && otherIds(other.client, other.username !== null, Infinity).includes(client)) return other;
     return undefined;
   }
 

@@ -1,4 +1,3 @@
-import type { OpenClients } from '../log-lines/log-line.js';
 import type { Session } from '../sessions/session.js';
 
 /**
@@ -23,26 +22,15 @@ export interface ClientSubscriptions {
   topics: Map<string, SubscriptionState>;
 }
 
-/** Subscriptions by client and topic: what changed since it was last asked, and who is subscribed to what of those connected. */
-export class SubscriptionBook implements Pick<OpenClients, 'isSubscribed'> {
-  private readonly topicsOfOpen = new Map<string, Set<string>>();
+/** Subscriptions by client and topic: what changed since it was last asked. */
+export class SubscriptionBook {
   private changes = new Map<string, ClientSubscriptions>();
 
-  constructor(topicsOfOpen: Iterable<readonly [client: string, topics: readonly string[]]> = []) {
-    for (const [client, topics] of topicsOfOpen) this.topicsOfOpen.set(client, new Set(topics));
-  }
-
-  isSubscribed(client: string, topic: string): boolean {
-    return this.topicsOfOpen.get(client)?.has(topic) ?? false;
-  }
-
   subscribe(client: string, topic: string, qos: number | null, session: Session | undefined, atMs: number): void {
-    if (session) this.topicsOf(client).add(topic);
     this.changesOf(client).topics.set(topic, { qos, active: true, uncertain: false, session, atMs });
   }
 
   unsubscribe(client: string, topic: string, session: Session | undefined, atMs: number): void {
-    this.topicsOfOpen.get(client)?.delete(topic);
     this.changesOf(client).topics.set(topic, { qos: null, active: false, uncertain: false, session, atMs });
   }
 
@@ -52,7 +40,6 @@ export class SubscriptionBook implements Pick<OpenClients, 'isSubscribed'> {
   }
 
   closed(session: Session): void {
-    this.topicsOfOpen.delete(session.client);
     const fate = fateAfter(session);
     if (fate) this.decide(session.client, fate);
   }
@@ -69,7 +56,6 @@ export class SubscriptionBook implements Pick<OpenClients, 'isSubscribed'> {
   }
 
   private decide(client: string, fate: Fate): void {
-    if (fate === 'dropped') this.topicsOfOpen.delete(client);
     const changes = this.changesOf(client);
     if (changes.fate === undefined || FATES.indexOf(fate) < FATES.indexOf(changes.fate)) changes.fate = fate;
     for (const state of changes.topics.values()) {
@@ -77,12 +63,6 @@ export class SubscriptionBook implements Pick<OpenClients, 'isSubscribed'> {
       state.active &&= fate === 'doubtful';
       state.uncertain = fate !== 'dropped';
     }
-  }
-
-  private topicsOf(client: string): Set<string> {
-    let topics = this.topicsOfOpen.get(client);
-    if (!topics) this.topicsOfOpen.set(client, (topics = new Set()));
-    return topics;
   }
 
   private changesOf(client: string): ClientSubscriptions {

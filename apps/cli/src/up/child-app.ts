@@ -11,17 +11,25 @@ const LARGEST_LOG_BYTES = 10 * 1024 * 1024;
 const LONGEST_RESTART_MS = 30_000;
 /** Longer than the 10 s that an app gives itself. */
 const STOP_LIMIT_MS = 12_000;
-/** Configuration, schema, port: a restart meets the same (exit codes of libs/observability). */
+/** Schema, port, replaced, configuration: a restart alone meets the same (exit codes of libs/observability). */
 const FINAL_EXIT_CODES = [65, 69, 76, 78];
+/** What else uses the port or the name, or is wrong with the database, may go away; two that replace each other must not go on for ever. */
+const FINAL_RETRIES = 5;
+const FINAL_RETRY_MS = 30_000;
 
 export interface ChildAppOptions {
   name: string;
+  /** The script; by default the built app of this name. */
+  main?: string;
   args?: string[];
   env: NodeJS.ProcessEnv;
   logsDir: string;
   /** A line that a person at the terminal should see. */
   say: (line: string) => void;
-  /** It ended with something that no restart mends. */
+  /** Without it the rest makes no sense. Another one is tried again a few times, slowly, after an end that no restart mends. */
+  isEssential: boolean;
+  finalRetryMs?: number;
+  /** It has ended with something that no restart mends, and is not started again. */
   onFinalExit: (problem: string) => void;
 }
 
@@ -31,6 +39,7 @@ export class ChildApp {
   private exited: Promise<void> = Promise.resolve();
   private stopping = false;
   private restarts = 0;
+  private finalExits = 0;
   private startedAtMs = 0;
   private restartTimer: NodeJS.Timeout | undefined;
   private readonly log: WriteStream;
@@ -39,11 +48,15 @@ export class ChildApp {
     this.log = openLog(join(options.logsDir, `${options.name}.log`));
   }
 
+  get name(): string {
+    return this.options.name;
+  }
+
   start(): void {
-    const { name, args = [], env } = this.options;
+    const { name, main = mainOf(name), args = [], env } = this.options;
     // Detached: Ctrl-C reaches the supervisor alone, which stops things in order. The IPC channel ends with the supervisor,
     // however that ends, and tells the app to stop.
-    const child = spawn(process.execPath, ['--enable-source-maps', mainOf(name), ...args], {
+    const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], {
       env,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -59,6 +72,11 @@ export class ChildApp {
     );
   }
 
+  /** It ended with something that no restart mends, the last time that it ran. */
+  get cannotRun(): boolean {
+    return this.finalExits > 0;
+  }
+
   /** SIGTERM, or SIGKILL when it takes longer than it may. */
   async stop(): Promise<void> {
     this.stopping = true;
@@ -72,11 +90,20 @@ export class ChildApp {
 
   private onExit(code: number | null, signal: NodeJS.Signals | null): void {
     if (this.stopping) return;
-    const { name, say, onFinalExit } = this.options;
-    if (code !== null && FINAL_EXIT_CODES.includes(code)) return onFinalExit(`${name} cannot run (exit code ${code})`);
-    if (performance.now() - this.startedAtMs > HEALTHY_MS) this.restarts = 0;
+    const { name, say, onFinalExit, isEssential, finalRetryMs = FINAL_RETRY_MS } = this.options;
+    if (performance.now() - this.startedAtMs > HEALTHY_MS) this.restarts = this.finalExits = 0;
+    if (code !== null && FINAL_EXIT_CODES.includes(code)) {
+      const problem = `${name} cannot run (exit code ${code})`;
+      if (isEssential || ++this.finalExits > FINAL_RETRIES) return onFinalExit(problem);
+      say(`${problem}; everything else goes on. Trying it again in ${finalRetryMs / 1000} s (${this.finalExits} of ${FINAL_RETRIES})`);
+      return this.restartIn(finalRetryMs);
+    }
     const delayMs = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** this.restarts++);
     say(`${name} ended (${signal ?? `exit code ${code}`}), starting it again in ${delayMs / 1000} s`);
+    this.restartIn(delayMs);
+  }
+
+  private restartIn(delayMs: number): void {
     this.restartTimer = setTimeout(() => this.start(), delayMs);
   }
 

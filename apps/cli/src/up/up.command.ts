@@ -62,13 +62,25 @@ function checkOutput(app: string, environment: Environment): Promise<string> {
   return new Promise((resolve) => child.once('close', () => resolve(output)));
 }
 
-const WATCHER = 'broker-watcher';
+interface App {
+  name: string;
+  port: (config: Readonly<UpConfig>) => number;
+  env?: Record<string, string>;
+  /** Everything is stopped when it cannot run. */
+  isEssential: boolean;
+}
 
-const APPS: { name: string; port: (config: Readonly<UpConfig>) => number; env?: Record<string, string> }[] = [
-  { name: 'ingest-bridge', port: (config) => config.ingestBridgePort },
-  // MQTT_CLIENT_ID, if set, is the bridge's: under one id the two would throw each other out for ever. Empty is its own default.
-  { name: WATCHER, port: (config) => config.brokerWatcherPort, env: { MQTT_CLIENT_ID: '' } },
-  { name: 'api', port: (config) => config.apiPort },
+const APPS: App[] = [
+  { name: 'ingest-bridge', port: (config) => config.ingestBridgePort, isEssential: true },
+  {
+    name: 'broker-watcher',
+    port: (config) => config.brokerWatcherPort,
+    // MQTT_CLIENT_ID, if set, is the bridge's: under one id the two would throw each other out for ever. Empty is its own default.
+    env: { MQTT_CLIENT_ID: '' },
+    // Messages are stored whether or not somebody writes down what the broker does.
+    isEssential: false,
+  },
+  { name: 'api', port: (config) => config.apiPort, isEssential: true },
 ];
 
 /** Everything that `up` runs, started in the order of need and stopped in the opposite one. */
@@ -110,17 +122,17 @@ class Supervisor {
     if (this.isStopping) return;
     const applied = await migrateDatabase(databaseUrl);
     if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
-    for (const { name, port, env } of APPS) {
+    for (const { name, port, env, isEssential } of APPS) {
       if (this.isStopping) return;
       // What is given as a value must not also be given as a file.
       const addresses = { DATABASE_URL: databaseUrl, DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
-      this.startApp(name, [], { ...addresses, ...env, PORT: String(port(this.config)) });
+      this.startApp(name, [], { ...addresses, ...env, PORT: String(port(this.config)) }, isEssential);
     }
     // A broker of one's own may keep $SYS to itself: then the watcher says so, and the rest works without it.
-    const awaited = APPS.filter(({ name }) => name !== WATCHER || this.broker !== undefined);
-    await Promise.all(awaited.map(({ name, port }) => this.untilReady(name, port(this.config))));
+    const awaited = APPS.filter(({ isEssential }) => isEssential || this.broker !== undefined);
+    await Promise.all(awaited.map((app) => this.untilReady(app)));
     if (this.isStopping) return;
-    if (simulate) this.startApp('cli', ['simulate', '--devices', '10', '--rate', '10', '--broker', mqttUrl], {});
+    if (simulate) this.startApp('cli', ['simulate', '--devices', '10', '--rate', '10', '--broker', mqttUrl], {}, false);
     process.stdout.write(
       `${startBlock({
         seconds: (performance.now() - startedAtMs) / 1000,
@@ -174,26 +186,33 @@ class Supervisor {
     return url;
   }
 
-  private startApp(name: string, args: string[], env: Record<string, string>): void {
+  private startApp(name: string, args: string[], env: Record<string, string>, isEssential: boolean): void {
     const app = new ChildApp({
       name,
       args,
       env: { ...process.env, ...env },
       logsDir: join(this.dataDir, 'logs'),
       say,
-      onFinalExit: (problem) =>
-        this.stop(new CliError(`${problem}; its log is in ${join(this.dataDir, 'logs', `${name}.log`)}`, EXIT_UNAVAILABLE)),
+      isEssential,
+      onFinalExit: (problem) => {
+        const text = `${problem}; its log is in ${join(this.dataDir, 'logs', `${name}.log`)}`;
+        if (isEssential) this.stop(new CliError(text, EXIT_UNAVAILABLE));
+        else say(`${text}. It stays off until everything is started anew; everything else goes on`);
+      },
     });
     this.apps.push(app);
     app.start();
   }
 
-  private async untilReady(name: string, port: number): Promise<void> {
+  private async untilReady({ name, port, isEssential }: App): Promise<void> {
+    const url = this.httpUrl(port(this.config));
     for (const giveUpAtMs = performance.now() + READY_LIMIT_MS; !this.isStopping; await sleep(50)) {
-      if (await isReady(`${this.httpUrl(port)}/readyz`)) return;
+      if (await isReady(`${url}/readyz`)) return;
+      if (this.apps.some((app) => app.name === name && app.cannotRun)) return;
       if (performance.now() < giveUpAtMs) continue;
-      const problem = `${name} is not ready after ${READY_LIMIT_MS / 1000} s; ${this.httpUrl(port)}/health says why, and so does its log in ${join(this.dataDir, 'logs')}`;
-      throw new CliError(problem, EXIT_UNAVAILABLE);
+      const problem = `${name} is not ready after ${READY_LIMIT_MS / 1000} s; ${url}/health says why, and so does its log in ${join(this.dataDir, 'logs')}`;
+      if (isEssential) throw new CliError(problem, EXIT_UNAVAILABLE);
+      return say(problem);
     }
   }
 
