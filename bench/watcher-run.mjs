@@ -88,9 +88,10 @@ async function untilStored(sql, prefix, visits, watcher) {
   }
 }
 
-async function untilReady(url, watcher) {
+/** Resolves once the app that listens there says that it is ready. */
+export async function untilReady(url, app) {
   for (const giveUpAtMs = Date.now() + READY_LIMIT_MS; ; await sleep(POLL_MS)) {
-    watcher.assertRunning();
+    app.assertRunning();
     if (
       await fetch(`${url}/readyz`).then(
         ({ ok }) => ok,
@@ -98,7 +99,7 @@ async function untilReady(url, watcher) {
       )
     )
       return;
-    if (Date.now() > giveUpAtMs) throw new Error(`the watcher is not ready after ${READY_LIMIT_MS / 1000} s`);
+    if (Date.now() > giveUpAtMs) throw new Error(`${app.script} is not ready after ${READY_LIMIT_MS / 1000} s`);
   }
 }
 

@@ -145,6 +145,70 @@ describe('history of brokers', () => {
     expect(await column(`local/sessions?client=b&from=${from}&to=${to}`, 'startTs')).toEqual([from]);
   });
 
+  it('sums up sessions by client and by day', async () => {
+    const from = whole(secondsAgo(3_600)).toISOString();
+    const rows = await items(`local/sessions/stats?from=${from}`);
+    expect(rows.map(({ client, sessions }) => [client, sessions]).slice(0, 2)).toEqual([
+      ['a-1', 6],
+      ['tallystick-watcher', 6],
+    ]);
+    // Five of 30 s, the last of them in doubt, and of a-1 the open one.
+    expect(rows.find(({ client }) => client === 'b')).toEqual({
+      ...{ client: 'b', day: null, sessions: 5, ended: 5, churn: 10, open: 0, uncertain: 1 },
+      ...{ totalDurationMs: 120_000, medianDurationMs: 30_000, flapping: true },
+    });
+    expect(rows[0]).toMatchObject({ churn: 11, open: 1, uncertain: 1, medianDurationMs: 30_000 });
+    expect(rows[0]!['totalDurationMs']).toBeGreaterThanOrEqual(210_000);
+    expect(rows[1]).toMatchObject({ open: 1, uncertain: 2, totalDurationMs: 120_000 });
+    expect(await column(`local/sessions/stats?from=${from}&sort=client&flapping=true&flappingConnects=6`, 'client')).toEqual(['a-1']);
+    expect(await items(`local/sessions/stats?from=${from}&flapping=true&flappingMinutes=3`)).toEqual([]);
+    const days = await items(`local/sessions/stats?by=day&client=a-1&from=${from}`);
+    expect(days.reduce((sum, day) => sum + (day['sessions'] as number), 0)).toBe(6);
+    expect((await items(`local/sessions/stats?by=day&from=2025-12-30T12:00:00Z&to=2026-01-01T00:00:00Z`)).map(({ day }) => day)).toEqual([
+      '2025-12-31',
+      '2025-12-30',
+    ]);
+    expect(await items('away/sessions/stats?flapping=true')).toEqual([]);
+  });
+
+  it('lists who is seen only now', async () => {
+    expect(await column('away/clients?seenOnlyNow=true', 'client')).toEqual([]);
+    expect(await column('away/clients?seenOnlyNow=false', 'client')).toEqual(['elsewhere']);
+    await api.sql.query(`UPDATE clients SET first_seen = $1 WHERE broker = 'away'`, [connectedAt]);
+    expect(await column('away/clients?seenOnlyNow=true', 'client')).toEqual(['elsewhere']);
+    expect(await items('local/clients?seenOnlyNow=true')).toEqual([]);
+  });
+
+  it('lists topic filters by their subscribers', async () => {
+    const popular = await items('local/subscriptions/popularity');
+    expect(popular).toHaveLength(7);
+    await api.sql.query(`INSERT INTO subscriptions (broker, client, topic, uncertain) VALUES ('local', 'A-3', 'plant/7/#', true)`);
+    expect((await items('local/subscriptions/popularity?limit=1'))[0]).toEqual({ topic: 'plant/7/#', subscribers: 2, uncertain: 1 });
+    await api.sql.query(`DELETE FROM subscriptions WHERE client = 'A-3'`);
+    expect(await items('new/subscriptions/popularity')).toEqual([]);
+  });
+
+  it('counts events and ends by time', async () => {
+    type Counts = { from: string; to: string; points: { ts: string; isIncomplete: boolean; counts: Record<string, number> }[] };
+    const counts = async (query: string) => (await api.ask<Counts>(path(`local/events/counts?${query}`))).body;
+    const total = ({ points }: Counts, key: string) => points.reduce((sum, point) => sum + point.counts[key]!, 0);
+    const byHour = await counts('');
+    expect([24, 25]).toContain(byHour.points.length);
+    expect(['connected', 'disconnected', 'subscribe', 'unknown', 'checkpoint'].map((action) => total(byHour, action))).toEqual([
+      5, 5, 5, 5, 0,
+    ]);
+    const from = whole(secondsAgo(900)).toISOString();
+    const byMinute = await counts(`bucket=minute&from=${from}`);
+    expect([15, 16]).toContain(byMinute.points.length);
+    expect(total(byMinute, 'connected')).toBe(5);
+    expect([byMinute.points[0]!.isIncomplete, byMinute.points.at(-1)!.isIncomplete]).toEqual([true, false]); // nobody watched yet
+    const ends = await counts(`by=endReason&bucket=day&from=${from}`);
+    expect(['clean_disconnect', 'keepalive_timeout', 'broker_restart'].map((reason) => total(ends, reason))).toEqual([24, 6, 0]);
+    expect(Date.parse(ends.to) - Date.parse(ends.from)).toBe(ends.points.length * 86_400_000);
+    expect((await counts(`from=${secondsAgo(-7_200).toISOString()}`)).points).toEqual([]);
+    expect((await counts('bucket=minute&from=2026-01-01T00:00:00Z&to=2026-01-02T09:20:00Z')).points).toHaveLength(2_000);
+  });
+
   it('lists subscriptions, and who receives a topic', async () => {
     const receivers = async (topic: string) =>
       (await items(`local/subscriptions?receives=${encodeURIComponent(topic)}`)).map(
@@ -284,7 +348,12 @@ describe('history of brokers', () => {
     'local/clients',
     'local/sessions',
     'local/sessions?client=b',
+    'local/sessions/stats',
+    'local/sessions/stats?sort=client',
+    'local/sessions/stats?by=day&client=a-1',
+    'local/sessions/stats?by=day',
     'local/subscriptions',
+    'local/subscriptions/popularity',
     'local/subscriptions?receives=plant/7/temperature',
     'local/events',
     'local/events?client=a-1',
@@ -295,11 +364,12 @@ describe('history of brokers', () => {
     expect(whole.length).toBeGreaterThan(1);
     const pages = await api.pages<Item>(`${path(rest)}${rest.includes('?') ? '&' : '?'}limit=1`);
     expect(pages.every((page) => page.length === 1)).toBe(true);
-    const stable = (item: Item) => ({ ...item, durationMs: 0 });
+    const stable = (item: Item) => ({ ...item, durationMs: 0, totalDurationMs: 0, medianDurationMs: 0 });
     expect(pages.flat().map(stable)).toEqual(whole.map(stable));
   });
 
-  it.each(['clients', 'sessions', 'subscriptions', 'events', 'metrics', 'metrics/series?metric=uptime', 'gaps', 'diagnostics'])(
+  const stats = ['sessions/stats', 'sessions/stats?by=day', 'subscriptions/popularity', 'events/counts'];
+  it.each(['clients', 'sessions', 'subscriptions', 'events', 'metrics', 'metrics/series?metric=uptime', 'gaps', 'diagnostics', ...stats])(
     'has no %s of an unknown broker',
     async (rest) => {
       for (const broker of ['nobody', 'LOCAL', encodeURIComponent("local' --"), '%25']) {
@@ -329,6 +399,21 @@ describe('history of brokers', () => {
     ['local/subscriptions?receives=$share/g/a', 'receives'],
     [`local/subscriptions?receives=${'/'.repeat(200)}`, 'receives'],
     ['local/subscriptions?receives=a&active=false', 'active'],
+    ['local/clients?seenOnlyNow=yes', 'seenOnlyNow'],
+    ['local/sessions/stats?by=hour', 'by'],
+    ['local/sessions/stats?sort=churn', 'sort'],
+    ['local/sessions/stats?by=day&sort=client', 'sort'],
+    ['local/sessions/stats?by=day&flapping=true', 'flapping'],
+    ['local/sessions/stats?flappingConnects=1', 'flappingConnects'],
+    ['local/sessions/stats?flappingMinutes=1441', 'flappingMinutes'],
+    ['local/sessions/stats?from=2026-01-01T00:00:00Z&to=2026-02-02T00:00:00Z', 'from'],
+    ['local/sessions/stats?flapping=false&from=2026-01-01T00:00:00Z&to=2026-01-09T00:00:00Z', 'from'],
+    ['local/sessions/stats?by=day&from=2025-01-01T00:00:00Z&to=2026-01-09T00:00:00Z', 'from'],
+    ['local/subscriptions/popularity?topic=a', 'topic'],
+    ['local/events/counts?bucket=week', 'bucket'],
+    ['local/events/counts?by=client', 'by'],
+    ['local/events/counts?bucket=minute&from=2026-01-01T00:00:00Z&to=2026-01-02T09:20:00.001Z', 'bucket'],
+    ['local/events/counts?bucket=day&from=2025-01-01T00:00:00Z&to=2026-01-09T00:00:00Z', 'from'],
     ['local/events?action=publish', 'action'],
     ['local/events?limit=501', 'limit'],
     ['local/metrics?metric=uptime', 'metric'],

@@ -217,4 +217,32 @@ describe('what clients do at a real broker', () => {
     expect(await value('mqtt_messages_received_total')).toBe((await Promise.all(processed)).reduce((sum, n) => sum + n));
     expect(await watcher.app.stop()).toBe(0);
   });
+
+  it('is counted and summed up as it is stored', async () => {
+    const same = async (derived: string, stored: string) => {
+      const [{ rows: found }, { rows: expected }] = await Promise.all([watcher.sql.query(derived), watcher.sql.query(stored)]);
+      expect(found.length).toBeGreaterThan(1);
+      expect(found).toEqual(expected);
+    };
+    for (const bucket of ['minute', 'hour']) {
+      await same(
+        `SELECT start_ts, action AS key, events AS n FROM event_counts WHERE bucket = '${bucket}' ORDER BY 1, 2`,
+        `SELECT date_trunc('${bucket}', ts, 'UTC') AS start_ts, action AS key, count(*) AS n FROM events GROUP BY 1, 2 ORDER BY 1, 2`,
+      );
+      await same(
+        `SELECT start_ts, end_reason AS key, sessions AS n FROM session_end_counts WHERE bucket = '${bucket}' AND sessions <> 0 ORDER BY 1, 2`,
+        `SELECT date_trunc('${bucket}', end_ts, 'UTC') AS start_ts, end_reason AS key, count(*) AS n FROM sessions WHERE end_ts IS NOT NULL
+         GROUP BY 1, 2 ORDER BY 1, 2`,
+      );
+    }
+    await same(
+      `SELECT client, sum(sessions) AS sessions, sum(ended) AS ended, sum(open) AS open FROM session_stats GROUP BY client ORDER BY client`,
+      `SELECT client, count(*) AS sessions, count(end_ts) AS ended, count(*) FILTER (WHERE end_ts IS NULL) AS open
+       FROM sessions GROUP BY client ORDER BY client`,
+    );
+    await same(
+      `SELECT topic, subscribers FROM subscription_popularity ORDER BY topic`,
+      `SELECT topic, count(*) AS subscribers FROM subscriptions WHERE active GROUP BY topic ORDER BY topic`,
+    );
+  });
 });

@@ -10,16 +10,28 @@ import { BrokerState } from './entities/broker-state.js';
 import { BrokerSubscription } from './entities/broker-subscription.js';
 import { DeduplicationKey } from './entities/deduplication-key.js';
 import { Device } from './entities/device.js';
+import { EventCount } from './entities/event-count.js';
 import { Message } from './entities/message.js';
 import { ObservationGap } from './entities/observation-gap.js';
 import { QuarantineSizeChange } from './entities/quarantine-size-change.js';
 import { QuarantineTrim } from './entities/quarantine-trim.js';
 import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
+import { SessionEndCount } from './entities/session-end-count.js';
 import { migrations } from './migrations/index.js';
 
 const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
-const brokerHistory = [BrokerMetric, BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
+const brokerHistory = [
+  BrokerMetric,
+  BrokerEvent,
+  BrokerClient,
+  BrokerSession,
+  BrokerSubscription,
+  ObservationGap,
+  BrokerState,
+  EventCount,
+  SessionEndCount,
+];
 
 export interface DataSourceOptions {
   /** Most connections; 10 by default. */

@@ -10,6 +10,7 @@ export { BrokerState } from './entities/broker-state.js';
 export { BrokerSubscription } from './entities/broker-subscription.js';
 export { DeduplicationKey } from './entities/deduplication-key.js';
 export { Device } from './entities/device.js';
+export { EventCount } from './entities/event-count.js';
 export { Message } from './entities/message.js';
 export { GAP_REASONS, type GapReason, ObservationGap } from './entities/observation-gap.js';
 export { QuarantineSizeChange } from './entities/quarantine-size-change.js';
@@ -22,6 +23,7 @@ export {
   type RejectionStatus,
   RejectedMessage,
 } from './entities/rejected-message.js';
+export { SessionEndCount } from './entities/session-end-count.js';
 export { PartitionKeeper } from './partition-keeper.js';
 export { isPassingSqlState } from './passing-sql-state.js';
 export { ReceiverFilters } from './receiver-filters.js';

@@ -9,16 +9,27 @@ import { invalidParameter, Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
 import { BrokerDiagnostics, BrokerPage, BrokerPath, type BrokerSummary, GapPage, GapsQuery } from './brokers.dto.js';
 import { findBroker, findDiagnostics, listBrokers, listGaps } from './brokers.queries.js';
+import { bucketCount, bucketSpan, MOST_BUCKETS } from './event-buckets.js';
+import { EventCounts, EventCountsQuery } from './event-counts.dto.js';
+import { countEvents } from './event-counts.queries.js';
 import { EventPage, EventsQuery } from './events.dto.js';
 import { listEvents } from './events.queries.js';
 import { MetricPage, MetricSeries, SeriesQuery } from './metrics.dto.js';
 import { findSeries, listMetrics } from './metrics.queries.js';
+import { PopularityPage } from './popularity.dto.js';
+import { listPopularity } from './popularity.queries.js';
+import { SessionStatsPage, SessionStatsQuery } from './session-stats.dto.js';
+import { listClientStats, listDayStats, STATS_KEYS } from './session-stats.queries.js';
 import { ClientPage, ClientsQuery, SessionPage, SessionsQuery } from './sessions.dto.js';
 import { listClients, listSessions } from './sessions.queries.js';
 import { SubscriptionPage, SubscriptionsQuery } from './subscriptions.dto.js';
 import { listSubscriptions } from './subscriptions.queries.js';
 
 const MAX_SERIES_DAYS = 31;
+/** All sessions of the range are read to find who had most, and in order of time to find who flapped. */
+const MAX_STATS_DAYS = 366;
+const MAX_STATS_DAYS_OF_ALL = 31;
+const MAX_FLAPPING_DAYS_OF_ALL = 7;
 
 /** What brokers have said about themselves, as their watchers recorded it. */
 @ApiTags('brokers')
@@ -55,6 +66,26 @@ export class BrokersController {
   }
 
   /**
+   * Sums up sessions by client, those with most of them first, or by UTC day: how many, for how long, how much coming and going.
+   * @remarks A session belongs, whole, to the range or day in which it began. Who connects 5 times within 10 minutes flaps, unless
+   * `flappingConnects` and `flappingMinutes` say otherwise.
+   */
+  @Get(':broker/sessions/stats')
+  @ApiOkResponse({ description: 'A page of clients or days.', type: SessionStatsPage })
+  @Failures({ notFound: 'BROKER_NOT_FOUND' })
+  async sessionStats(@Param() { broker }: BrokerPath, @Query() query: SessionStatsQuery): Promise<SessionStatsPage> {
+    const { by, client, sort = 'sessions', flapping } = query;
+    const list = listOf(broker, 'sessions/stats', STATS_KEYS[by], query);
+    const maxDays = maxStatsDays(query);
+    const { from, to = new Date(list.nowMs) } = timeRange(query, { nowMs: list.nowMs, bounded: true, maxDays });
+    if (by === 'client') return this.of(broker, (read) => listClientStats(read, broker, { ...query, sort, from: from!, to }, list));
+    if (query.sort !== undefined) throw invalidParameter('sort', 'must not be given with by=day');
+    if (flapping !== undefined) throw invalidParameter('flapping', 'must not be given with by=day');
+    const span = bucketSpan('day', from!.getTime(), to.getTime());
+    return this.of(broker, (read) => listDayStats(read, broker, { client, span }, list));
+  }
+
+  /**
    * Lists subscriptions by client id and topic filter, the active ones unless asked otherwise.
    * @remarks `receives=<topic>` tells who receives what is published to a topic. That they may read it is not said: brokers log refused
    * subscriptions too.
@@ -68,6 +99,15 @@ export class BrokersController {
     return this.of(broker, (read) => listSubscriptions(read, broker, query, list));
   }
 
+  /** Lists topic filters by how many subscribe to them now, most first. */
+  @Get(':broker/subscriptions/popularity')
+  @ApiOkResponse({ description: 'A page of topic filters.', type: PopularityPage })
+  @Failures({ notFound: 'BROKER_NOT_FOUND' })
+  async popularity(@Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<PopularityPage> {
+    const list = listOf(broker, 'subscriptions/popularity', ['bigint', 'text'], query);
+    return this.of(broker, (read) => listPopularity(read, broker, list));
+  }
+
   /** Lists the broker's log lines as they were understood, newest first. */
   @Get(':broker/events')
   @ApiOkResponse({ description: 'A page of events.', type: EventPage })
@@ -76,6 +116,23 @@ export class BrokersController {
     const list = listOf(broker, 'events', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
     return this.of(broker, (read) => listEvents(read, broker, { ...query, ...range }, list));
+  }
+
+  /**
+   * Counts events by time: what they were, or why sessions ended; at most 2,000 points.
+   * @remarks The range grows to whole minutes, hours or days of UTC. A time without events has zeros; `isIncomplete` tells of which
+   * times log lines are missing.
+   */
+  @Get(':broker/events/counts')
+  @ApiOkResponse({ description: 'The points.', type: EventCounts })
+  @Failures({ notFound: 'BROKER_NOT_FOUND' })
+  async eventCounts(@Param() { broker }: BrokerPath, @Query() query: EventCountsQuery): Promise<EventCounts> {
+    const { bucket, by } = query;
+    const nowMs = Date.now();
+    const { from, to } = timeRange(query, { nowMs, bounded: true });
+    const span = bucketSpan(bucket, from!.getTime(), Math.min(to?.getTime() ?? nowMs, nowMs));
+    if (bucketCount(span) > MOST_BUCKETS) throw invalidParameter('bucket', `must be longer: at most ${MOST_BUCKETS} are in the range`);
+    return this.of(broker, (read, summary) => countEvents(read, summary, { bucket, by, span }));
   }
 
   /** Lists the broker's metrics by name, each with its latest value. */
@@ -128,6 +185,11 @@ export class BrokersController {
 
 function listOf(broker: string, name: string, kinds: readonly CursorKey[], query: ListQuery): ListRequest {
   return new ListRequest(`brokers/${broker}/${name}`, kinds, query);
+}
+
+function maxStatsDays({ by, client, flapping }: SessionStatsQuery): number {
+  if (by === 'day' || client !== undefined) return MAX_STATS_DAYS;
+  return flapping === undefined ? MAX_STATS_DAYS_OF_ALL : MAX_FLAPPING_DAYS_OF_ALL;
 }
 
 function notFound(): never {

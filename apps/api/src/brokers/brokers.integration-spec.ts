@@ -6,8 +6,11 @@ import type { Reader } from '../database/database.js';
 import type { CursorKey } from '../http/cursor.js';
 import { ListRequest, type Page } from '../http/list.js';
 import { findDiagnostics, findBroker, listGaps } from './brokers.queries.js';
+import { bucketSpan } from './event-buckets.js';
+import { countEvents } from './event-counts.queries.js';
 import { type EventsFilter, listEvents } from './events.queries.js';
 import { findHeartbeat, findSeries, listMetrics } from './metrics.queries.js';
+import { listClientStats, listDayStats } from './session-stats.queries.js';
 import { listClients, listSessions, type SessionsFilter } from './sessions.queries.js';
 import { listSubscriptions, type SubscriptionsFilter } from './subscriptions.queries.js';
 
@@ -100,6 +103,9 @@ describe('reading the history of a broker', () => {
     const { nextCursor } = await query(read, list(kinds));
     return query(reader, new ListRequest('list', kinds, { limit: 50, cursor: nextCursor! }));
   };
+  const days = { from: at('18T00:00'), to: at('21T00:00') };
+  const span = bucketSpan('day', days.from.getTime(), days.to.getTime());
+  const statsOf = (client: string) => ({ ...days, client, sort: 'sessions' as const, flappingConnects: 5, flappingMinutes: 10 });
   const series = (points: number) => ({ metric: 'metric/07', from: at('18T00:00'), to: at('21T00:00'), points });
 
   it.each<[string, (reader: Reader) => Promise<unknown>, number]>([
@@ -114,6 +120,7 @@ describe('reading the history of a broker', () => {
     ['sessions of a client', sessions({ client: 'client-0007' }), 500],
     ['sessions that are open', sessions({ open: true }), 500],
     ['sessions of a rare end', sessions({ endReason: 'malformed' }), 500],
+    ['sessions of a rare end, by who ended them', sessions({ endedBy: 'broker' }), 500],
     ['sessions of a minute', sessions({ from: at('19T08:00'), to: at('19T08:01') }), 500],
     ['clients', (reader) => listClients(reader, 'big', {}, list(['text'])), 500],
     ['clients by the beginning of their ids', (reader) => listClients(reader, 'big', { clientPrefix: 'client-19' }, list(['text'])), 500],
@@ -121,6 +128,13 @@ describe('reading the history of a broker', () => {
     ['metrics', (reader) => listMetrics(reader, 'big', list(['text'], 500)), 1_000],
     ['heartbeat', (reader) => findHeartbeat(reader, 'big'), 500],
     ['series', (reader) => findSeries(reader, 'big', series(2_000)), 10_000],
+    ['statistics of a client', (reader) => listClientStats(reader, 'big', statsOf('client-0007'), list(['bigint', 'text'])), 500],
+    ['days of a client', (reader) => listDayStats(reader, 'big', { client: 'client-0007', span }, list(['time'])), 500],
+    [
+      'events by day: without events',
+      async (reader) => countEvents(reader, (await findBroker(reader, 'big'))!, { bucket: 'day', by: 'action', span }),
+      1,
+    ],
     ['subscriptions of a client', subscriptions({ client: 'client-0007' }), 500],
     ['subscriptions of a filter', subscriptions({ topic: 'devices/4711/commands' }), 500],
     ['subscriptions that receive a topic', subscriptions({ receives: 'devices/4711/commands' }), 500],

@@ -17,6 +17,10 @@ export class ClientsQuery extends ListQuery {
   /** `true`: those that are connected now, or were when the broker was last watched (`endUncertain` of the session); `false`: the others. */
   @Flag()
   connected?: boolean;
+
+  /** `true`: those that are connected now and were never before, as far as anybody watched; `false`: the others. */
+  @Flag()
+  seenOnlyNow?: boolean;
 }
 
 /** What is known of a connection. */

@@ -13,6 +13,8 @@ export interface ClientsFilter {
   client?: string;
   clientPrefix?: string;
   connected?: boolean;
+  /** Connected now, and never before. */
+  seenOnlyNow?: boolean;
 }
 
 /** By client id in order of bytes (idx_clients_bytes), each with its open session (sessions_open_key). */
@@ -27,9 +29,12 @@ export async function listClients(read: Reader, broker: string, filter: ClientsF
        AND ($3::text IS NULL OR c.client COLLATE "C" ^@ $3)
        AND ($4::bool IS NULL OR (s.id IS NOT NULL) = $4)
        AND ($5::text IS NULL OR c.client COLLATE "C" > $5)
+       AND ($6::bool IS NULL OR $6 = (
+         s.id IS NOT NULL AND coalesce(c.first_seen >= s.start_ts, false)
+         AND NOT EXISTS (SELECT FROM sessions o WHERE o.broker = c.broker AND o.client = c.client AND o.id <> s.id)))
      ORDER BY c.client COLLATE "C"
-     LIMIT $6`,
-    [broker, filter.client, filter.clientPrefix, filter.connected, client, list.limit + 1],
+     LIMIT $7`,
+    [broker, filter.client, filter.clientPrefix, filter.connected, client, filter.seenOnlyNow, list.limit + 1],
   );
   return list.page(rows.map(clientSummary), (row) => [row.client]);
 }
@@ -46,7 +51,7 @@ export interface SessionsFilter extends TimeRange {
   endReason?: string;
 }
 
-/** Newest first: by idx_sessions_start, a client's by sessions_client_ts_idx, those of one end by idx_sessions_end_reason. */
+/** Newest first: by idx_sessions_start, a client's by sessions_client_ts_idx, those of one end by idx_sessions_end_reason and idx_sessions_ended_by. */
 export async function listSessions(read: Reader, broker: string, filter: SessionsFilter, list: ListRequest): Promise<Page<SessionSummary>> {
   const [startMs, sessionId] = list.after ?? [];
   const rows = await read<SessionSummary>(

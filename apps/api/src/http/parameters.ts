@@ -81,9 +81,9 @@ export function Flag({ default: value }: { default?: boolean } = {}): PropertyDe
 }
 
 /** One of a few words. */
-export function OneOf(words: readonly string[]): PropertyDecorator {
+export function OneOf(words: readonly string[], { default: value }: { default?: string } = {}): PropertyDecorator {
   return applyDecorators(
-    ApiProperty({ required: false, enum: words }),
+    ApiProperty({ required: false, enum: words, ...(value === undefined ? {} : { default: value }) }),
     IsOptional(),
     IsIn(words, { message: `must be one of ${words.join(', ')}` }),
   );

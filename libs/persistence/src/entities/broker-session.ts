@@ -25,10 +25,11 @@ export type EndedBy = (typeof ENDED_BY)[number];
 @Entity('sessions')
 @Check('check_session_end', `"end_ts" >= "start_ts"`)
 @Check('check_ended_by', `"ended_by" IN (${ENDED_BY.map((by) => `'${by}'`).join(', ')})`)
-@Index('sessions_client_ts_idx', ['broker', 'client', 'startTs'])
+@Index('sessions_client_ts_idx', { synchronize: false })
 @Index('sessions_open_key', { synchronize: false })
 @Index('idx_sessions_start', { synchronize: false })
 @Index('idx_sessions_end_reason', { synchronize: false })
+@Index('idx_sessions_ended_by', { synchronize: false })
 export class BrokerSession {
   @PrimaryGeneratedColumn('increment', { type: 'bigint', primaryKeyConstraintName: 'sessions_pkey' })
   id: string;
