@@ -1,7 +1,7 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { DeferredAckMqttServer, type Route } from '@tallystick/mqtt';
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters } from '@tallystick/persistence';
+import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters, SILENCE_LIMIT_MS } from '@tallystick/persistence';
 import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerStateRepository } from './gaps/broker-state.repository.js';
 import { WatchKeeper } from './gaps/watch-keeper.js';
@@ -61,7 +61,8 @@ export class BrokerWatcherModule implements OnApplicationShutdown {
 
 function databaseConnection({ database }: Readonly<BrokerWatcherConfig>): DatabaseConnection {
   const logger = new Logger(DatabaseConnection.name);
-  const dataSource = createDataSource(database.connectionUrl, { poolSize: database.poolSize, applicationName: 'broker-watcher' });
+  const { poolSize, connectionUrl } = database;
+  const dataSource = createDataSource(connectionUrl, { poolSize, applicationName: 'broker-watcher', silenceLimitMs: SILENCE_LIMIT_MS });
   return new DatabaseConnection(dataSource, {
     allowDataLoss: database.allowDataLoss,
     onRetry: (error, delayMs) => logger.warn('database not reachable, trying again', { reason: error.message, delayMs }),

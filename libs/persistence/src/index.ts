@@ -26,5 +26,5 @@ export { PartitionKeeper } from './partition-keeper.js';
 export { isPassingSqlState } from './passing-sql-state.js';
 export { ReceiverFilters } from './receiver-filters.js';
 export { assertSchema, expectedMigrations, migrate, SchemaError } from './schema.js';
-export { inTransaction, poolOf } from './transaction.js';
+export { BEGIN_LIMITED, inTransaction, poolOf, SILENCE_LIMIT_MS } from './transaction.js';
 export { uuidv7, uuidv7Floor } from './uuidv7.js';
