@@ -5,6 +5,8 @@ import { Batch } from './entities/batch.js';
 import { BrokerClient } from './entities/broker-client.js';
 import { BrokerEvent } from './entities/broker-event.js';
 import { BrokerMetric } from './entities/broker-metric.js';
+import { BrokerMetricHour, BrokerMetricMinute } from './entities/broker-metric-roll-up.js';
+import { BrokerMetricRollUpState, LateBrokerMetric } from './entities/broker-metric-roll-up-state.js';
 import { BrokerSession } from './entities/broker-session.js';
 import { BrokerState } from './entities/broker-state.js';
 import { BrokerSubscription } from './entities/broker-subscription.js';
@@ -19,7 +21,8 @@ import { RejectedMessage } from './entities/rejected-message.js';
 import { migrations } from './migrations/index.js';
 
 const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
-const brokerHistory = [BrokerMetric, BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
+const brokerMetrics = [BrokerMetric, BrokerMetricMinute, BrokerMetricHour, BrokerMetricRollUpState, LateBrokerMetric];
+const brokerHistory = [BrokerEvent, BrokerClient, BrokerSession, BrokerSubscription, ObservationGap, BrokerState];
 
 export interface DataSourceOptions {
   /** Most connections; 10 by default. */
@@ -36,7 +39,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [...telemetry, ...brokerHistory],
+    entities: [...telemetry, ...brokerMetrics, ...brokerHistory],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

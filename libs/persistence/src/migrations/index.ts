@@ -6,6 +6,7 @@ import { DeduplicationKeys1793000000004 } from './1793000000004-deduplication-ke
 import { DeviceLookups1793000000005 } from './1793000000005-device-lookups.js';
 import { BrokerHistoryReads1793000000006 } from './1793000000006-broker-history-reads.js';
 import { DefinerSearchPath1793000000007 } from './1793000000007-definer-search-path.js';
+import { MetricRollUps1793000000009 } from './1793000000009-metric-roll-ups.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -17,4 +18,5 @@ export const migrations = [
   DeviceLookups1793000000005,
   BrokerHistoryReads1793000000006,
   DefinerSearchPath1793000000007,
+  MetricRollUps1793000000009,
 ];
