@@ -45,14 +45,14 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^apps/broker-watcher/src/(log-lines|sessions|subscriptions|sys-metrics|gaps)/',
-        pathNot: '(spec|controller|repository|metrics-writer|watch-keeper)\\.ts$',
+        pathNot: '(spec|controller|repository|metrics-writer|metrics-keeper|watch-keeper)\\.ts$',
       },
       to: {
         path: [
           'node_modules/(@nestjs|typeorm|pg|mqtt)/',
           '^(node:)?(fs|net|http|https|tls|dns|child_process)(/|$)',
           '^libs/(config|embedded|mqtt|observability|persistence)/',
-          '(controller|repository|metrics-writer|watch-keeper|recorder)\\.ts$',
+          '(controller|repository|metrics-writer|metrics-keeper|watch-keeper|recorder)\\.ts$',
         ],
         dependencyTypesNot: ['type-only'],
       },

@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '@tallystick/testing';
+import { FakeClock, findFaketime, until } from '@tallystick/testing';
 import { connect, metric, number, OWN, startWatcher, watch } from './watcher-under-test.js';
 
 /** Beyond the 20 s for which Mosquitto keeps a log line. */
 const AWAY_MS = process.env['FAULTS'] === 'long' ? 60_000 : 30_000;
+
+const RECOVERED_WITHIN_MS = 30_000;
+const YEAR_S = 365 * 24 * 3_600;
+const faketime = findFaketime();
 
 /** What really happened, by client id: connections and subscriptions made, connections left. */
 class ClientLedger {
@@ -122,4 +126,52 @@ describe('history of the broker under faults', () => {
     await another.endAsync();
     expect(await second.stop()).toBe(0);
   }, 120_000);
+
+  it('goes on within 30 s after the connections to the database have silently died', async () => {
+    const { broker, sql, toDatabase, app } = await watch();
+    const stored = (id: string) => sql.query(`SELECT FROM events WHERE client = $1 AND action = 'connected'`, [id]);
+    const values = () => number(sql, `SELECT count(*)::int AS n FROM broker_metrics`);
+    await (await connect(broker.url, 'before')).endAsync();
+    await until(async () => (await stored('before')).rowCount === 1);
+    toDatabase.strand();
+    const [strandedAtMs, valuesBefore] = [performance.now(), await values()];
+    await (await connect(broker.url, 'meanwhile')).endAsync();
+    await until(async () => (await stored('meanwhile')).rowCount === 1, { timeoutMs: RECOVERED_WITHIN_MS, intervalMs: 200 });
+    await until(async () => (await values()) > valuesBefore, { timeoutMs: RECOVERED_WITHIN_MS, intervalMs: 200 });
+    console.info(`stored ${Math.round(performance.now() - strandedAtMs)} ms after the connections had died`);
+    expect(await number(sql, `SELECT count(*)::int AS n FROM observation_gaps`)).toBe(0);
+    expect(await app.stop()).toBe(0);
+  }, 120_000);
+
+  const itWithFaketime = faketime ? it : it.skip;
+  itWithFaketime(
+    'stores lines and values between which the clock was set right by two years',
+    async () => {
+      const clock = new FakeClock(faketime!);
+      const { broker, sql, toDatabase, app } = await watch({ env: clock.env });
+      await until(() => number(sql, `SELECT count(*)::int AS n FROM broker_metrics`));
+      toDatabase.refuse();
+      toDatabase.cut();
+      const inFlight = () => metric(app, 'watcher_in_flight_lines');
+      await (await connect(broker.url, 'first')).endAsync();
+      await until(async () => (await inFlight()) > 0);
+      // These two wait for the transaction of the first, and come into one.
+      const before = await inFlight();
+      await (await connect(broker.url, 'then')).endAsync();
+      await until(async () => (await inFlight()) > before);
+      await sleep(2_500); // values come every second or two
+      clock.jump(2 * YEAR_S);
+      await (await connect(broker.url, 'later')).endAsync();
+      await sleep(2_500);
+      await toDatabase.heal();
+      const years = (table: string, time: string, where = 'true') =>
+        number(sql, `SELECT count(DISTINCT date_trunc('day', ${time}))::int AS n FROM ${table} WHERE ${where}`);
+      await until(async () => (await years('events', 'received_at', `client IN ('then', 'later')`)) === 2, {
+        timeoutMs: RECOVERED_WITHIN_MS,
+      });
+      await until(async () => (await years('broker_metrics', 'ts')) >= 2, { timeoutMs: RECOVERED_WITHIN_MS });
+      expect(await app.stop()).toBe(0);
+    },
+    120_000,
+  );
 });

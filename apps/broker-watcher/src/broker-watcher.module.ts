@@ -1,7 +1,14 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { DeferredAckMqttServer, type Route } from '@tallystick/mqtt';
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters } from '@tallystick/persistence';
+import {
+  createDataSource,
+  DatabaseConnection,
+  MetricRollUps,
+  PartitionKeeper,
+  ReceiverFilters,
+  SILENCE_LIMIT_MS,
+} from '@tallystick/persistence';
 import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerStateRepository } from './gaps/broker-state.repository.js';
 import { WatchKeeper } from './gaps/watch-keeper.js';
@@ -11,6 +18,7 @@ import { Recorder } from './recording/recorder.js';
 import { StoredHistory } from './recording/stored-history.js';
 import { BrokerVitals } from './sys-metrics/broker-vitals.js';
 import { MetricValuesRepository } from './sys-metrics/metric-values.repository.js';
+import { MetricsKeeper } from './sys-metrics/metrics-keeper.js';
 import { MetricsWriter } from './sys-metrics/metrics-writer.js';
 import { METRICS_FILTERS, METRICS_ROUTE, SysMetricsController } from './sys-metrics/sys-metrics.controller.js';
 import { WatcherMetrics } from './watcher.metrics.js';
@@ -42,6 +50,12 @@ export class BrokerWatcherModule implements OnApplicationShutdown {
         BrokerStateRepository,
         BrokerVitals,
         HistoryRepository,
+        {
+          provide: MetricRollUps,
+          useFactory: (connection: DatabaseConnection) => new MetricRollUps(connection),
+          inject: [DatabaseConnection],
+        },
+        MetricsKeeper,
         MetricsWriter,
         MetricValuesRepository,
         { provide: PartitionKeeper, useFactory: partitionKeeper, inject: [HistoryRepository] },
@@ -63,8 +77,9 @@ export class BrokerWatcherModule implements OnApplicationShutdown {
 
 function databaseConnection({ database }: Readonly<BrokerWatcherConfig>): DatabaseConnection {
   const logger = new Logger(DatabaseConnection.name);
-  const options = { poolSize: database.poolSize, applicationName: 'broker-watcher', lockLimitMs: LOCK_LIMIT_MS };
-  const dataSource = createDataSource(database.connectionUrl, options);
+  const { poolSize, connectionUrl } = database;
+  const limits = { lockLimitMs: LOCK_LIMIT_MS, silenceLimitMs: SILENCE_LIMIT_MS };
+  const dataSource = createDataSource(connectionUrl, { poolSize, applicationName: 'broker-watcher', ...limits });
   return new DatabaseConnection(dataSource, {
     allowDataLoss: database.allowDataLoss,
     onRetry: (error, delayMs) => logger.warn('database not reachable, trying again', { reason: error.message, delayMs }),

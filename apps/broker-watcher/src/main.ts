@@ -6,6 +6,7 @@ import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerWatcherModule } from './broker-watcher.module.js';
 import { WatchKeeper } from './gaps/watch-keeper.js';
 import { Recorder } from './recording/recorder.js';
+import { MetricsKeeper } from './sys-metrics/metrics-keeper.js';
 import { MetricsWriter } from './sys-metrics/metrics-writer.js';
 
 /** Of the 10 s that a shutdown may take, what storing may use. */
@@ -13,6 +14,8 @@ const DRAIN_LIMIT_MS = 6_000;
 
 await runApp({
   name: 'broker-watcher',
+  // At 4,000 lines/s 183 MB instead of 242.
+  heapGrowingPercent: 50,
   config: BrokerWatcherConfig,
   create: async (config, options) => {
     const app = await NestFactory.create(BrokerWatcherModule.forRoot(config), options);
@@ -30,6 +33,7 @@ await runApp({
     });
     app.get(Recorder).start();
     app.get(MetricsWriter).start();
+    app.get(MetricsKeeper).start();
     app.get(WatchKeeper).start();
     // Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();

@@ -36,8 +36,10 @@ export class WatcherMetrics {
     });
     this.values = metrics.counter({
       name: 'broker_sys_values_total',
-      help: '$SYS values: stored; text (version); invalid (no number that can be stored); dropped (the database was away for too long).',
-      labels: { result: ['stored', 'text', 'invalid', 'dropped'] },
+      help:
+        '$SYS values: stored; text (version); invalid (no number that can be stored); dropped (the database was away for too ' +
+        'long); unnamed (of one metric too many).',
+      labels: { result: ['stored', 'text', 'invalid', 'dropped', 'unnamed'] },
     });
     this.gaps = metrics.counter({
       name: 'broker_observation_gaps_total',
@@ -83,7 +85,7 @@ export class WatcherMetrics {
     this.processed.inc({ result }, lines);
   }
 
-  countValues(result: 'stored' | 'text' | 'invalid' | 'dropped', values = 1): void {
+  countValues(result: 'stored' | 'text' | 'invalid' | 'dropped' | 'unnamed', values = 1): void {
     this.values.inc({ result }, values);
   }
 

@@ -8,13 +8,15 @@ describe('starting broker-watcher', () => {
   it('lists every problem of its configuration at once, starts nothing and exits 78', async () => {
     const app = await startApp('broker-watcher', {
       MAX_UNACKNOWLEDGED: '0',
+      METRICS_RAW_DAYS: '30',
+      METRICS_1M_DAYS: '29',
       BROKER_NAME: 'x'.repeat(101),
       LOG_LEVEL: 'loud',
       PORT: '70000',
     });
     expect((await app.exited).code).toBe(78);
     const output = app.logs.map((line) => line.message).join('\n');
-    for (const name of ['MAX_UNACKNOWLEDGED', 'BROKER_NAME', 'LOG_LEVEL', 'PORT', 'DATABASE_HOST', 'MQTT_URL'])
+    for (const name of ['MAX_UNACKNOWLEDGED', 'METRICS_1M_DAYS', 'BROKER_NAME', 'LOG_LEVEL', 'PORT', 'DATABASE_HOST', 'MQTT_URL'])
       expect(output).toContain(`${name}: `);
   });
 

@@ -1,7 +1,7 @@
 import { type DynamicModule, Logger, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { DeferredAckMqttServer, type Route } from '@tallystick/mqtt';
 import { type CheckResult, databaseCheck, ObservabilityModule, type ReadinessCheck } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters } from '@tallystick/persistence';
+import { createDataSource, DatabaseConnection, PartitionKeeper, ReceiverFilters, SILENCE_LIMIT_MS } from '@tallystick/persistence';
 import { DROPPED_TOPIC } from './broker/broker-advice.js';
 import { BROKER_ROUTE, BrokerController } from './broker/broker.controller.js';
 import { BrokerWatch } from './broker/broker-watch.js';
@@ -18,8 +18,6 @@ import { Redeliveries } from './recovery/redeliveries.js';
 
 /** Bytes of payloads and topics unacknowledged at once; with this much the process stays well below 250 MB. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
-/** Longer than a statement may take; short enough to be at work again within 30 s after connections have silently died. */
-const SILENCE_LIMIT_MS = 20_000;
 const DATABASE_CHECK = Symbol('database check');
 const BROKER_CHECK = Symbol('broker check');
 const WRITER_CHECK = Symbol('writer check');

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import type { INestApplication, NestApplicationOptions } from '@nestjs/common';
 import { ConfigurationError, type HttpSettings, loadConfig } from '@tallystick/config';
 import { EXIT_OK, EXIT_SHUTDOWN_TIMEOUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, exitCodeOf } from './exit-codes.js';
@@ -12,6 +13,11 @@ export interface AppDefinition<C extends { readonly http: HttpSettings }> {
   /** Name of the service in log lines. */
   readonly name: string;
   readonly config: new () => C;
+  /**
+   * By how much the heap may grow before V8 collects it. By itself it waits for hundreds of MB, because memory is cheap to it; some apps
+   * have a promised bound.
+   */
+  readonly heapGrowingPercent?: number;
   /** Makes the Nest app with the given options; does not listen, does not wait for database or broker. */
   create(config: Readonly<C>, options: NestApplicationOptions): Promise<INestApplication>;
   /** After HTTP answers, so that probes do while this waits: `startAllMicroservices()` and the like. */
@@ -28,6 +34,7 @@ export interface AppDefinition<C extends { readonly http: HttpSettings }> {
 export async function runApp<C extends { readonly http: HttpSettings }>(definition: AppDefinition<C>): Promise<void> {
   const config = configurationOf(definition.config);
   if (process.argv.includes('--check-config')) process.exit(EXIT_OK);
+  if (definition.heapGrowingPercent !== undefined) setFlagsFromString(`--heap-growing-percent=${definition.heapGrowingPercent}`);
   const logger = createLogger(definition.name, config.http.logLevel);
   const fail = (message: string, error: unknown): never => {
     logger.fatal(message, error instanceof Error ? error : new Error(String(error)));

@@ -5,6 +5,8 @@ import { Batch } from './entities/batch.js';
 import { BrokerClient } from './entities/broker-client.js';
 import { BrokerEvent } from './entities/broker-event.js';
 import { BrokerMetric } from './entities/broker-metric.js';
+import { BrokerMetricHour, BrokerMetricMinute } from './entities/broker-metric-roll-up.js';
+import { BrokerMetricRollUpState, LateBrokerMetric } from './entities/broker-metric-roll-up-state.js';
 import { BrokerSession } from './entities/broker-session.js';
 import { BrokerState } from './entities/broker-state.js';
 import { BrokerSubscription } from './entities/broker-subscription.js';
@@ -21,8 +23,8 @@ import { SessionEndCount } from './entities/session-end-count.js';
 import { migrations } from './migrations/index.js';
 
 const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
+const brokerMetrics = [BrokerMetric, BrokerMetricMinute, BrokerMetricHour, BrokerMetricRollUpState, LateBrokerMetric];
 const brokerHistory = [
-  BrokerMetric,
   BrokerEvent,
   BrokerClient,
   BrokerSession,
@@ -50,7 +52,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [...telemetry, ...brokerHistory],
+    entities: [...telemetry, ...brokerMetrics, ...brokerHistory],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

@@ -5,6 +5,8 @@ export { Batch, BATCH_STATUSES, type BatchStatus, CLOSE_REASONS, type CloseReaso
 export { BrokerClient } from './entities/broker-client.js';
 export { BrokerEvent, EVENT_ACTIONS, type EventAction } from './entities/broker-event.js';
 export { BrokerMetric } from './entities/broker-metric.js';
+export { BrokerMetricHour, BrokerMetricMinute } from './entities/broker-metric-roll-up.js';
+export { BrokerMetricRollUpState, LateBrokerMetric } from './entities/broker-metric-roll-up-state.js';
 export { BrokerSession, END_REASONS, ENDED_BY, type EndedBy, type EndReason } from './entities/broker-session.js';
 export { BrokerState } from './entities/broker-state.js';
 export { BrokerSubscription } from './entities/broker-subscription.js';
@@ -24,9 +26,11 @@ export {
   RejectedMessage,
 } from './entities/rejected-message.js';
 export { SessionEndCount } from './entities/session-end-count.js';
+export { HEARTBEAT, heartbeatTolerance } from './heartbeat.js';
+export { METRICS_ROLLED_TOGETHER_MS, MetricRollUps } from './metric-roll-ups.js';
 export { PartitionKeeper } from './partition-keeper.js';
 export { isPassingSqlState } from './passing-sql-state.js';
 export { ReceiverFilters } from './receiver-filters.js';
 export { assertSchema, expectedMigrations, migrate, SchemaError } from './schema.js';
-export { inTransaction, poolOf } from './transaction.js';
+export { BEGIN_LIMITED, inTransaction, poolOf, SILENCE_LIMIT_MS } from './transaction.js';
 export { uuidv7, uuidv7Floor } from './uuidv7.js';

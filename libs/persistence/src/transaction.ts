@@ -1,6 +1,23 @@
 import type { Pool, PoolClient } from 'pg';
 import type { DataSource } from 'typeorm';
 
+/** Longer than a statement of a writer may take; short enough to be at work again within 30 s after connections have silently died. */
+export const SILENCE_LIMIT_MS = 20_000;
+
+/**
+ * How writers begin. When our connection dies silently, the server must not hold its locks for ever: the next try would wait for them.
+ * All limits are below the one at which we give the connection up. In the middle of COPY a session is not idle, and only keepalive
+ * ends it: by default after two hours. No limit on COMMIT, which may have to wait for a replica.
+ */
+export const BEGIN_LIMITED = [
+  'BEGIN',
+  `SET LOCAL idle_in_transaction_session_timeout = '10s'`,
+  `SET LOCAL lock_timeout = '10s'`,
+  'SET LOCAL tcp_keepalives_idle = 5',
+  'SET LOCAL tcp_keepalives_interval = 5',
+  'SET LOCAL tcp_keepalives_count = 2',
+].join('; ');
+
 /** The pg pool under a connected data source, for COPY and for statements on a connection that one writer owns. */
 export function poolOf(dataSource: DataSource): Pool {
   return (dataSource.driver as unknown as { master: Pool }).master;

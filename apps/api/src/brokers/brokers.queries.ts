@@ -2,7 +2,7 @@ import type { Reader } from '../database/database.js';
 import type { ListRequest, Page } from '../http/list.js';
 import type { TimeRange } from '../http/time-range.js';
 import type { BrokerAdvice, BrokerDiagnostics, BrokerSummary, GapSummary, UnknownLines } from './brokers.dto.js';
-import { findHeartbeat } from './metrics.queries.js';
+import { findHeartbeat, latestValue } from './metrics.queries.js';
 
 /** The watcher writes `watched_until` every 2 s. */
 const IS_WATCHED = `coalesce(b.watched_until > now() - interval '10 seconds', false)`;
@@ -64,10 +64,7 @@ export async function findDiagnostics(read: Reader, summary: BrokerSummary): Pro
        SELECT count(*)::int AS "openSessions", (count(*) FILTER (WHERE start_uncertain OR end_uncertain OR NOT ${IS_WATCHED}))::int AS "uncertainSessions"
        FROM sessions WHERE broker = b.broker AND end_ts IS NULL
      ) s
-     LEFT JOIN LATERAL (
-       SELECT value AS "connectedClients", ts AS "connectedClientsAt"
-       FROM broker_metrics WHERE broker = b.broker AND metric = 'clients/connected' ORDER BY ts DESC LIMIT 1
-     ) c ON true
+     LEFT JOIN LATERAL ${latestValue('b.broker', `'clients/connected'`)} AS c ("connectedClients", "connectedClientsAt") ON true
      CROSS JOIN LATERAL (
        SELECT count(*)::int AS "gaps24h" FROM observation_gaps WHERE broker = b.broker AND to_ts > now() - interval '24 hours'
      ) g

@@ -31,7 +31,7 @@ export class SeriesQuery {
   @Text({ max: MAX_TEXT_LENGTH, required: true })
   metric: string;
 
-  /** At or after this time (RFC 3339 with offset); without it 24 hours before `to`. */
+  /** From this time on (RFC 3339 with offset); without it 24 hours before `to`. */
   @Instant()
   from?: Date;
 
@@ -39,7 +39,10 @@ export class SeriesQuery {
   @Instant()
   to?: Date;
 
-  /** Most points: what they summarise gets longer with the range, and is at least one second. */
+  /**
+   * Most points: what they summarise gets longer with the range. It is at least one second, or one minute or hour where nothing shorter
+   * is kept, and from a minute on whole minutes, from an hour on whole hours.
+   */
   @WholeNumber({ min: 1, max: 2_000, default: 500 })
   points: number = 500;
 }
@@ -69,9 +72,15 @@ export class SeriesPoint {
 export class MetricSeries {
   /** @example 'clients/connected' */
   metric: string;
-  /** @example '2026-11-20T08:05:00.000Z' */
+  /**
+   * Beginning of the first point: as asked for, or of the minute or hour in which that is, when points are whole ones.
+   * @example '2026-11-20T08:05:00.000Z'
+   */
   from: Date;
-  /** @example '2026-11-21T08:05:00.000Z' */
+  /**
+   * As asked for. The last point may reach beyond it.
+   * @example '2026-11-21T08:05:00.000Z'
+   */
   to: Date;
   /** @example 172800 */
   @ApiProperty({ type: 'integer' })

@@ -1,49 +1,60 @@
+import { HEARTBEAT, heartbeatTolerance } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
 import type { ListRequest, Page } from '../http/list.js';
 import { type HeartbeatBucket, metricPoints, type SeriesParts, type ValueBucket } from './metric-points.js';
 import type { MetricSeries, MetricValue } from './metrics.dto.js';
+import { type Coverage, planSeries, type SeriesPlan, type Sources } from './series-plan.js';
 
-/** Every broker publishes `uptime` in every round of $SYS, though only changed values of the rest. */
-const HEARTBEAT = 'uptime';
+const HOUR_MS = 3_600_000;
 
-/** How long a heartbeat may be missing: three times its usual interval (Mosquitto's is 10 s), and 30 s. `silence`: from one to the next. */
-const TOLERANCE = `greatest(interval '30 seconds', 3 * percentile_disc(0.5) WITHIN GROUP (ORDER BY silence))`;
-
-/** How far back the value with which a series begins is looked for. */
-const LOOK_BACK_MS = 7 * 86_400_000;
-/** A silence in which that value came is seen by the heartbeat before it. */
-const HEARTBEAT_BEFORE_MS = 3_600_000;
-
-/** When a broker was last heard, and whether that is too long ago for its values to be valid still. */
+/**
+ * When a broker was last heard, and whether that is too long ago for its values to be valid still. When its values have been removed
+ * since, the roll-up by hour has the last.
+ */
 export async function findHeartbeat(read: Reader, broker: string): Promise<{ at: Date | null; isStale: boolean }> {
   const [row] = await read<{ at: Date | null; isStale: boolean }>(
     `WITH heartbeats AS (
        SELECT ts, ts - lag(ts) OVER (ORDER BY ts) AS silence
        FROM (SELECT ts FROM broker_metrics WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 6) latest
      )
-     SELECT max(ts) AS at, coalesce(max(ts) < now() - ${TOLERANCE}, true) AS "isStale" FROM heartbeats`,
+     SELECT greatest(max(ts), (SELECT last_ts FROM broker_metrics_1h WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 1)) AS at,
+       coalesce(max(ts) < now() - ${heartbeatTolerance(USUAL_SILENCE)}, true) AS "isStale"
+     FROM heartbeats`,
     [broker],
   );
   return row!;
 }
 
-/** The latest value of each metric, by name: one step in idx_broker_metrics_metric_ts from each name to the next. */
+const USUAL_SILENCE = 'percentile_disc(0.5) WITHIN GROUP (ORDER BY silence)';
+
+/**
+ * The latest value of a metric, as a subquery: `broker` and `metric` are columns or parameters. What has been silent for longer than
+ * values are kept is found in the roll-up by hour.
+ */
+export function latestValue(broker: string, metric: string): string {
+  return `(
+    SELECT value, ts FROM (
+      (SELECT value, ts FROM broker_metrics v WHERE v.broker = ${broker} AND v.metric = ${metric} ORDER BY v.ts DESC LIMIT 1)
+      UNION ALL
+      (SELECT last, last_ts FROM broker_metrics_1h h WHERE h.broker = ${broker} AND h.metric = ${metric} ORDER BY h.ts DESC LIMIT 1)
+    ) latest ORDER BY ts DESC LIMIT 1
+  )`;
+}
+
+/** The latest value of each metric, by name: one step in the index from each name to the next, of those with values and with hours. */
 export async function listMetrics(read: Reader, broker: string, list: ListRequest): Promise<Page<MetricValue>> {
   const { isStale } = await findHeartbeat(read, broker);
   const [metric] = list.after ?? [];
+  const nextName = (after: string) => `least(
+    (SELECT metric FROM broker_metrics WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1),
+    (SELECT metric FROM broker_metrics_1h WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1))`;
   const rows = await read<Omit<MetricValue, 'isStale'>>(
-    `WITH RECURSIVE latest AS (
-       (SELECT metric, value, ts FROM broker_metrics
-        WHERE broker = $1 AND ($2::text IS NULL OR metric > $2) ORDER BY metric, ts DESC LIMIT 1)
+    `WITH RECURSIVE names AS (
+       SELECT ${nextName('($2::text IS NULL OR metric > $2)')} AS name
        UNION ALL
-       SELECT next.metric, next.value, next.ts
-       FROM latest
-       CROSS JOIN LATERAL (
-         SELECT metric, value, ts FROM broker_metrics
-         WHERE broker = $1 AND metric > latest.metric ORDER BY metric, ts DESC LIMIT 1
-       ) next
+       SELECT ${nextName('metric > name')} FROM names WHERE name IS NOT NULL
      )
-     SELECT metric, value, ts FROM latest LIMIT $3`,
+     SELECT name AS metric, value, ts FROM names CROSS JOIN LATERAL ${latestValue('$1', 'name')} latest LIMIT $3`,
     [broker, metric, list.limit + 1],
   );
   return list.page(
@@ -60,65 +71,112 @@ export interface SeriesRequest {
   points: number;
 }
 
-/** A metric over time, in equal steps from `from` on. */
+/** A metric over time, in equal steps. */
 export async function findSeries(read: Reader, broker: string, { metric, from, to, points }: SeriesRequest): Promise<MetricSeries> {
-  const [fromMs, toMs] = [from.getTime(), to.getTime()];
-  const stepMs = Math.max(1_000, Math.ceil((toMs - fromMs) / points));
-  const step = `${stepMs} milliseconds`;
-  const values = await read<ValueRow>(
-    `SELECT bucket.*, latest.value AS last
-     FROM (
-       SELECT date_bin($5::interval, ts, $3) AS start, min(value), max(value), avg(value), count(*)::int, max(ts) AS "lastAt"
-       FROM broker_metrics
-       WHERE broker = $1 AND metric = $2 AND ts >= $3::timestamptz AND ts < $4::timestamptz
-       GROUP BY start
-     ) bucket
-     CROSS JOIN LATERAL (SELECT value FROM broker_metrics WHERE broker = $1 AND metric = $2 AND ts = bucket."lastAt" LIMIT 1) latest`,
-    [broker, metric, from, to, step],
+  const plan = planSeries(from.getTime(), to.getTime(), points, await findCoverage(read, broker));
+  const { fromMs, stepMs } = plan;
+  const before = await findValueBefore(read, broker, metric, plan);
+  const values = await findValues(read, broker, metric, plan);
+  // A silence in which that value came is seen by the heartbeat before it; whole hours, as they may be read by hour.
+  const heardFromMs = Math.floor((before?.atMs ?? fromMs) / HOUR_MS - 1) * HOUR_MS;
+  const heartbeats = await findHeartbeats(read, broker, plan, heardFromMs);
+  const parts: SeriesParts = { ...plan, toleranceMs: heartbeats[0]?.toleranceMs ?? 0, before, values, heartbeats };
+  return { metric, from: new Date(fromMs), to, stepMs, points: metricPoints(parts) };
+}
+
+/** A broker that is not rolled up has all there is in its values. While late values wait for it, a roll-up counts up to the first of them. */
+async function findCoverage(read: Reader, broker: string): Promise<Coverage> {
+  const [row] = await read<{ rolledUntil: Date; rawFrom: Date | null; minutesFrom: Date | null }>(
+    `SELECT least(r.rolled_until, (SELECT min(l.ts) FROM broker_metrics_late l WHERE l.broker = r.broker AND l.ts >= coalesce(r.raw_from, '-infinity')))
+       AS "rolledUntil", r.raw_from AS "rawFrom", r.minutes_from AS "minutesFrom"
+     FROM broker_metric_roll_ups r WHERE r.broker = $1`,
+    [broker],
   );
-  const [before] = await read<{ value: number; ts: Date }>(
-    `SELECT value, ts FROM broker_metrics
-     WHERE broker = $1 AND metric = $2 AND ts >= $3 AND ts < $4 ORDER BY ts DESC LIMIT 1`,
-    [broker, metric, new Date(fromMs - LOOK_BACK_MS), from],
+  const ms = (time: Date | null | undefined) => time?.getTime() ?? 0;
+  return { rolledUntilMs: ms(row?.rolledUntil), rawFromMs: ms(row?.rawFrom), minutesFromMs: ms(row?.minutesFrom) };
+}
+
+const COLUMNS = 'ts, min, max, avg, first, last, count, first_ts, last_ts, usual_silence, broken_ts';
+const HOURS = `
+    SELECT ${COLUMNS} FROM broker_metrics_1h
+    WHERE broker = $1 AND metric = $2 AND ts >= $3::timestamptz AND ts < least($4::timestamptz, $5::timestamptz)`;
+const MINUTES_AND_VALUES = `
+    SELECT ${COLUMNS} FROM broker_metrics_1m
+    WHERE broker = $1 AND metric = $2 AND ts >= greatest($3::timestamptz, $5::timestamptz) AND ts < least($4::timestamptz, $6::timestamptz)
+    UNION ALL
+    SELECT ts, value, value, value, value, value, 1, ts, ts, NULL, NULL FROM broker_metrics
+    WHERE broker = $1 AND metric = $2 AND ts >= greatest($3::timestamptz, $6::timestamptz) AND ts < $4::timestamptz`;
+/** Of a metric from one time to another, without overlap. */
+const ROWS = `(${HOURS} UNION ALL ${MINUTES_AND_VALUES})`;
+
+/** What the statements above ask for, $1 to $6. */
+function rowsOf(broker: string, metric: string, fromMs: number, toMs: number, { minutesFromMs, rawFromMs }: Sources): unknown[] {
+  return [broker, metric, ...[fromMs, toMs, minutesFromMs, rawFromMs].map((ms) => new Date(ms))];
+}
+
+/** The last value before the series, however old. */
+async function findValueBefore(read: Reader, broker: string, metric: string, plan: SeriesPlan): Promise<SeriesParts['before']> {
+  const [row] = await read<{ value: number; ts: Date }>(
+    `SELECT last AS value, last_ts AS ts FROM ${ROWS} rows ORDER BY rows.ts DESC LIMIT 1`,
+    rowsOf(broker, metric, 0, plan.fromMs, plan.sourcesBefore),
   );
-  const heardFromMs = (before?.ts.getTime() ?? fromMs) - HEARTBEAT_BEFORE_MS;
-  const heartbeats = await read<HeartbeatRow>(
-    `WITH heartbeats AS (
-       SELECT ts, ts - lag(ts) OVER arrival AS silence, value < lag(value) OVER arrival AS restarted
-       FROM broker_metrics
-       WHERE broker = $1 AND metric = '${HEARTBEAT}' AND ts >= $2 AND ts < $4::timestamptz
+  return row && { value: row.value, atMs: row.ts.getTime() };
+}
+
+async function findValues(read: Reader, broker: string, metric: string, plan: SeriesPlan): Promise<ValueBucket[]> {
+  const rows = await read<Omit<ValueBucket, 'startMs' | 'lastMs'> & { start: Date; lastAt: Date }>(
+    `SELECT date_bin($7::interval, ts, $3) AS start, min(min), max(max), sum(avg * count) / sum(count) AS avg, sum(count)::int AS count,
+       max(last_ts) AS "lastAt", (array_agg(last ORDER BY last_ts DESC))[1] AS last
+     FROM ${ROWS} rows
+     GROUP BY start`,
+    [...rowsOf(broker, metric, plan.fromMs, plan.toMs, plan.sources), `${plan.stepMs} milliseconds`],
+  );
+  return rows.map(({ start, lastAt, ...bucket }) => ({ ...bucket, startMs: start.getTime(), lastMs: lastAt.getTime() }));
+}
+
+/** Between a row of heartbeats and the one before. */
+const SINCE_LAST = { silence: 'first_ts - lag(last_ts) OVER arrival', restarted: 'first < lag(last) OVER arrival' };
+
+/**
+ * A row knows of the silences and restarts within its time; those between two rows are seen here. A month of hours and the minutes of the
+ * few that are broken are read in no time.
+ */
+async function findHeartbeats(read: Reader, broker: string, plan: SeriesPlan, heardFromMs: number): Promise<Heartbeats[]> {
+  const rows = await read<{ start: Date | null; lastAt: Date; brokenAt: Date | null; toleranceMs: number }>(
+    `WITH hours AS (
+       SELECT *, ts >= $9 AND (broken_ts IS NOT NULL OR ${SINCE_LAST.restarted} OR ${SINCE_LAST.silence} > ${heartbeatTolerance('usual_silence')}) AS is_broken
+       FROM (${HOURS}) h WINDOW arrival AS (ORDER BY ts)
+     ), heartbeats AS (
+       SELECT *, ${SINCE_LAST.silence} AS silence, ${SINCE_LAST.restarted} AS restarted
+       FROM (
+         SELECT ${COLUMNS} FROM hours WHERE is_broken IS NOT TRUE
+         UNION ALL
+         SELECT m.* FROM hours CROSS JOIN LATERAL (
+           SELECT ${COLUMNS} FROM broker_metrics_1m m
+           WHERE m.broker = $1 AND m.metric = $2 AND m.ts >= hours.ts AND m.ts < hours.ts + interval '1 hour'
+         ) m WHERE is_broken
+         UNION ALL ${MINUTES_AND_VALUES}
+       ) rows
        WINDOW arrival AS (ORDER BY ts)
-     ), allowed AS (SELECT ${TOLERANCE} AS tolerance FROM heartbeats)
-     SELECT CASE WHEN ts >= $3::timestamptz THEN date_bin($5::interval, ts, $3) END AS start, max(ts) AS "lastAt",
-       max(ts) FILTER (WHERE restarted OR silence > tolerance) AS "brokenAt",
-       (extract(epoch FROM tolerance) * 1000)::float8 AS "toleranceMs"
-     FROM heartbeats CROSS JOIN allowed
-     GROUP BY start, tolerance`,
-    [broker, new Date(heardFromMs), from, to, step],
+     ), usual AS (
+       SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY coalesce(usual_silence, silence)) AS silence FROM heartbeats
+     )
+     SELECT CASE WHEN ts >= $8::timestamptz THEN date_bin($7::interval, ts, $8) END AS start, max(last_ts) AS "lastAt",
+       max(greatest(broken_ts, CASE WHEN restarted OR h.silence > ${heartbeatTolerance('coalesce(usual_silence, usual.silence)')} THEN first_ts END))
+         AS "brokenAt",
+       (extract(epoch FROM ${heartbeatTolerance('usual.silence')}) * 1000)::float8 AS "toleranceMs"
+     FROM heartbeats h CROSS JOIN usual
+     GROUP BY start, usual.silence`,
+    [
+      ...rowsOf(broker, HEARTBEAT, heardFromMs, plan.toMs, plan.heartbeatSources),
+      `${plan.stepMs} milliseconds`,
+      new Date(plan.fromMs),
+      plan.brokenHoursFromMs === Infinity ? 'infinity' : new Date(plan.brokenHoursFromMs),
+    ],
   );
-  const parts: SeriesParts = {
-    ...{ fromMs, toMs, stepMs },
-    toleranceMs: heartbeats[0]?.toleranceMs ?? 0,
-    before: before && { value: before.value, atMs: before.ts.getTime() },
-    values: values.map(valueBucket),
-    heartbeats: heartbeats.map(heartbeatBucket),
-  };
-  return { metric, from, to, stepMs, points: metricPoints(parts) };
+  return rows.map(({ start, lastAt, brokenAt, toleranceMs }) => {
+    return { startMs: start?.getTime() ?? null, lastMs: lastAt.getTime(), brokenMs: brokenAt?.getTime() ?? null, toleranceMs };
+  });
 }
 
-type ValueRow = Omit<ValueBucket, 'startMs' | 'lastMs'> & { start: Date; lastAt: Date };
-
-interface HeartbeatRow {
-  start: Date | null;
-  lastAt: Date;
-  brokenAt: Date | null;
-  toleranceMs: number;
-}
-
-function valueBucket({ start, lastAt, ...bucket }: ValueRow): ValueBucket {
-  return { ...bucket, startMs: start.getTime(), lastMs: lastAt.getTime() };
-}
-
-function heartbeatBucket({ start, lastAt, brokenAt }: HeartbeatRow): HeartbeatBucket {
-  return { startMs: start?.getTime() ?? null, lastMs: lastAt.getTime(), brokenMs: brokenAt?.getTime() ?? null };
-}
+type Heartbeats = HeartbeatBucket & { toleranceMs: number };

@@ -1,16 +1,18 @@
 import { hash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
+import { BEGIN_LIMITED, DatabaseConnection, inTransaction } from '@tallystick/persistence';
 import { escapeLiteral, type PoolClient } from 'pg';
 import { BrokerWatcherConfig } from '../broker-watcher.config.js';
 import type { Session } from '../sessions/session.js';
 import { clientColumns, clientsOfFate, eventColumns, type HistoryPlan, sessionColumns, subscriptionColumns } from './history-plan.js';
 
+const DAY_MS = 24 * 3600 * 1000;
+
 /** The only writer of events, clients, sessions, subscriptions and observation_gaps. */
 @Injectable()
 export class HistoryRepository {
   /** Starts every commit, and refuses it when another process has taken our place. */
-  private begin = 'BEGIN';
+  private begin = BEGIN_LIMITED;
 
   constructor(
     private readonly connection: DatabaseConnection,
@@ -19,7 +21,8 @@ export class HistoryRepository {
 
   /**
    * Takes the place of every earlier process with our client id or for our BROKER_NAME: once this resolves, none of their commits can
-   * follow. Two brokers under one name would end each other's sessions.
+   * follow. Two brokers under one name would end each other's sessions. Throws while one of them does not end, instead of waiting for it
+   * longer than the connection is waited for: every try would leave one more in the server.
    */
   async beginEpoch(): Promise<void> {
     const { brokerName, mqtt } = this.config;
@@ -27,10 +30,14 @@ export class HistoryRepository {
     const places = [mqtt.clientId, `broker-watcher/${hash('sha256', brokerName, 'hex')}`];
     const asserted: string[] = [];
     for (const place of places) {
-      const [row] = await this.connection.dataSource.query<{ epoch: string }[]>(`SELECT begin_receiver_epoch($1) AS epoch`, [place]);
-      asserted.push(`SELECT assert_receiver_epoch(${escapeLiteral(place)}, ${row!.epoch})`);
+      const { rows } = await inTransaction(
+        this.connection.dataSource,
+        (client) => client.query<{ epoch: string }>(`SELECT begin_receiver_epoch($1) AS epoch`, [place]),
+        BEGIN_LIMITED,
+      );
+      asserted.push(`SELECT assert_receiver_epoch(${escapeLiteral(place)}, ${rows[0]!.epoch})`);
     }
-    this.begin = ['BEGIN', ...asserted].join('; ');
+    this.begin = [BEGIN_LIMITED, ...asserted].join('; ');
   }
 
   /** Ids for what the plan inserts. Drawn outside the transaction, so that they are the same at every try of it. */
@@ -80,13 +87,19 @@ export class HistoryRepository {
     return found.length > 0;
   }
 
-  /** Makes the day partitions that cover a span of Unix ms. */
+  /** Makes the day partitions that cover a span of Unix ms. Throws when it would have to wait long for its lock: commits wait behind it. */
   async ensurePartitions(fromMs: number, toMs: number): Promise<string[]> {
-    const rows = await this.connection.dataSource.query<{ name: string }[]>(`SELECT ensure_history_partitions($1, $2) AS name`, [
-      new Date(fromMs),
-      new Date(toMs),
-    ]);
+    const { rows } = await inTransaction(
+      this.connection.dataSource,
+      (client) => client.query<{ name: string }>(`SELECT ensure_history_partitions($1, $2) AS name`, [new Date(fromMs), new Date(toMs)]),
+      BEGIN_LIMITED,
+    );
     return rows.map((row) => row.name);
+  }
+
+  /** Makes the day partitions of these times, Unix ms, day by day: a clock that was set right in between may have left years. */
+  async ensureDays(timesMs: readonly number[]): Promise<void> {
+    for (const dayMs of new Set(timesMs.map((ms) => Math.floor(ms / DAY_MS) * DAY_MS))) await this.ensurePartitions(dayMs, dayMs);
   }
 
   private async insertEvents(client: PoolClient, { events, firstEventId }: HistoryPlan): Promise<void> {

@@ -186,9 +186,7 @@ export class Recorder {
     if ((attempt & (attempt - 1)) === 0) this.logger.warn('commit failed, trying again', { failure, attempt, reason: error.message });
     if (failure === 'partition_missing') {
       const times = plan.events.map(({ receivedAtMs }) => receivedAtMs);
-      await this.repository
-        .ensurePartitions(Math.min(...times), Math.max(...times))
-        .catch((cause: Error) => (this.problem = cause.message));
+      await this.repository.ensureDays(times).catch((cause: Error) => (this.problem = cause.message));
       if (attempt === 1) return;
     }
     await sleep(Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10)) * (0.5 + Math.random() / 2));

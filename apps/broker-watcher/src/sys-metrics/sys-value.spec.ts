@@ -13,6 +13,8 @@ describe('sysValue', () => {
     ['clients/disconnected', '2147483647', 2147483647],
     ['bytes/sent', '18446744073709551615', 18446744073709552000],
     ['x', '1e3', 1000],
+    ['x', '-1e30', -1e30],
+    ['x', '0.0', 0],
   ])('%s = %s is a number', (metric, payload, value) => expect(read(metric, payload)).toEqual({ kind: 'number', metric, value }));
 
   it.each([
@@ -30,6 +32,9 @@ describe('sysValue', () => {
     ['x', '-inf'],
     ['x', 'Infinity'],
     ['x', '1e999'],
+    ['x', '1.1e30'],
+    ['x', '-2e300'],
+    ['x', '1e-31'],
     ['x', ''],
     ['x', Buffer.from([0xff, 0xfe])],
     ['x', '1\0'],

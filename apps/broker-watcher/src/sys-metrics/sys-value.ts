@@ -20,6 +20,9 @@ const NOT_FINITE = /^[+-]?(nan|inf(inity)?)$/i;
 /** Ids minus sockets: 2.1 prints it unsigned, so below zero it is near 2^32. */
 const MAY_WRAP = ['clients/disconnected', 'clients/inactive'];
 const WRAPPED_FROM = 2 ** 31;
+/** Of numbers beyond these, or nearer to 0, sums and averages could not be stored; no broker counts so far. */
+const LARGEST = 1e30;
+const SMALLEST = 1e-30;
 const UPTIME = /^(\d{1,15}) seconds$/;
 
 /** Reads a message below `$SYS/broker/`. Never throws. */
@@ -35,6 +38,7 @@ export function sysValue(topic: string, payload: Uint8Array): SysValue {
   if (NOT_FINITE.test(text) || text === '') return { kind: 'invalid', metric };
   if (!NUMBER.test(text)) return { kind: 'text', metric, text };
   const value = Number(text);
-  if (!Number.isFinite(value) || (MAY_WRAP.includes(metric) && value >= WRAPPED_FROM)) return { kind: 'invalid', metric };
+  if (Math.abs(value) > LARGEST || (value !== 0 && Math.abs(value) < SMALLEST)) return { kind: 'invalid', metric };
+  if (MAY_WRAP.includes(metric) && value >= WRAPPED_FROM) return { kind: 'invalid', metric };
   return { kind: 'number', metric, value };
 }

@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { Injectable } from '@nestjs/common';
-import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
+import { BEGIN_LIMITED, DatabaseConnection, inTransaction } from '@tallystick/persistence';
 import { escapeLiteral, type PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { type BatchChange, type CommitPlan, deviceKey, type DeviceGain, type PlannedMessage } from '../batching/commit-plan.js';
@@ -12,19 +12,6 @@ import { BatchTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 import type { PlanStore } from './writer-lane.js';
 
-/**
- * When our connection dies silently, the server must not hold its locks for ever: the next try would wait for them. All limits are
- * below the one at which we give the connection up. In the middle of COPY a session is not idle, and only keepalive ends it: by
- * default after two hours. No limit on COMMIT, which may have to wait for a replica.
- */
-const BEGIN = [
-  'BEGIN',
-  `SET LOCAL idle_in_transaction_session_timeout = '10s'`,
-  `SET LOCAL lock_timeout = '10s'`,
-  'SET LOCAL tcp_keepalives_idle = 5',
-  'SET LOCAL tcp_keepalives_interval = 5',
-  'SET LOCAL tcp_keepalives_count = 2',
-].join('; ');
 const ROWS_PER_CHUNK = 50;
 const DAY_MS = 24 * 3600 * 1000;
 /** Beyond this a quarantined payload keeps its first bytes only. */
@@ -35,7 +22,7 @@ export const QUARANTINE_PAYLOAD_BYTES = 256 * 1024;
 export class TelemetryRepository implements AdmissionQueries, PlanStore {
   private readonly devices = new DeviceRegistry();
   /** Starts every commit, and refuses it when another process has taken our place. */
-  private begin = BEGIN;
+  private begin = BEGIN_LIMITED;
 
   constructor(
     private readonly connection: DatabaseConnection,
@@ -52,9 +39,9 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     const begun = await inTransaction(
       this.connection.dataSource,
       (client) => client.query<{ epoch: string }>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]),
-      BEGIN,
+      BEGIN_LIMITED,
     );
-    this.begin = `${BEGIN}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${begun.rows[0]!.epoch})`;
+    this.begin = `${BEGIN_LIMITED}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${begun.rows[0]!.epoch})`;
   }
 
   /** Throws, with the code that means `replaced`, when another process has taken our place. */
@@ -154,7 +141,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
     const made = await inTransaction(
       this.connection.dataSource,
       (client) => client.query<{ name: string }>(`SELECT name FROM ensure_partitions($1, $2, $3) AS name`, values),
-      BEGIN,
+      BEGIN_LIMITED,
     );
     return made.rows.map((row) => row.name);
   }

@@ -7,6 +7,7 @@ import { DeviceLookups1793000000005 } from './1793000000005-device-lookups.js';
 import { BrokerHistoryReads1793000000006 } from './1793000000006-broker-history-reads.js';
 import { DefinerSearchPath1793000000007 } from './1793000000007-definer-search-path.js';
 import { JsonIndexPendingList1793000000008 } from './1793000000008-json-index-pending-list.js';
+import { MetricRollUps1793000000009 } from './1793000000009-metric-roll-ups.js';
 import { DerivedHistory1793000000010 } from './1793000000010-derived-history.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
@@ -20,5 +21,6 @@ export const migrations = [
   BrokerHistoryReads1793000000006,
   DefinerSearchPath1793000000007,
   JsonIndexPendingList1793000000008,
+  MetricRollUps1793000000009,
   DerivedHistory1793000000010,
 ];
