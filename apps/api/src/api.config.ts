@@ -1,5 +1,6 @@
 import { DatabaseSettings, Group, HttpSettings, Setting } from '@tallystick/config';
-import { IsString } from 'class-validator';
+import { Equals, IsBoolean, IsInt, IsString, Min, ValidateIf } from 'class-validator';
+import { LOOPBACK } from './http/known-host.js';
 
 export class ApiConfig {
   @Setting({
@@ -8,6 +9,33 @@ export class ApiConfig {
   })
   @IsString({ each: true })
   readonly allowedHosts: string[] = [];
+
+  @Setting({
+    env: 'TRUSTED_PROXIES',
+    describe: 'Addresses or networks, with commas between, of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.',
+  })
+  @IsString({ each: true })
+  readonly trustedProxies: string[] = [];
+
+  @Setting({ env: 'ALLOW_PLAIN_HTTP', describe: 'Listen beyond this machine without a proxy that ends TLS in front.' })
+  @ValidateIf(({ http, trustedProxies }: ApiConfig) => !LOOPBACK.test(http.host) && trustedProxies.length === 0)
+  @Equals(true, {
+    message:
+      'must be true to listen on HOST without TLS: keys could be read on the way. Better: a proxy with TLS, named in TRUSTED_PROXIES',
+  })
+  readonly allowPlainHttp: boolean = false;
+
+  @Setting({ env: 'RATE_LIMIT', describe: 'Requests that one key may make within ten seconds, by process.' })
+  @IsInt()
+  @Min(1)
+  readonly rateLimit: number = 1000;
+
+  @Setting({
+    env: 'DATABASE_ALLOW_OWNER',
+    describe: 'Accept a database login that is a superuser or owns the tables. For one machine and for tests only.',
+  })
+  @IsBoolean()
+  readonly allowOwner: boolean = false;
 
   @Group(HttpSettings, { port: 3000 })
   readonly http: HttpSettings;

@@ -3,9 +3,14 @@ import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { DatabaseSettings } from '@tallystick/config';
 import { databaseCheck, ObservabilityModule } from '@tallystick/observability';
 import type { ApiConfig } from './api.config.js';
+import { AccessGuard } from './auth/access.guard.js';
+import { Authenticator } from './auth/authenticator.js';
+import { KeysController } from './auth/keys.controller.js';
+import { RATE_LIMIT, RateLimits } from './auth/rate-limits.js';
+import { SessionController } from './auth/session.controller.js';
 import { BatchesController } from './batches/batches.controller.js';
 import { BrokersController } from './brokers/brokers.controller.js';
-import { Database } from './database/database.js';
+import { ALLOW_OWNER, Database } from './database/database.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { AnswerInterceptor } from './http/answer.interceptor.js';
 import { inputPipe } from './http/input.pipe.js';
@@ -22,13 +27,26 @@ export class ApiModule {
     return {
       module: ApiModule,
       imports: [ObservabilityModule.forRoot({ checks: [DATABASE_CHECK] })],
-      controllers: [RootController, BatchesController, MessagesController, DevicesController, BrokersController],
+      controllers: [
+        RootController,
+        SessionController,
+        KeysController,
+        BatchesController,
+        MessagesController,
+        DevicesController,
+        BrokersController,
+      ],
       providers: [
         Database,
         { provide: DatabaseSettings, useValue: config.database },
         { provide: DATABASE_CHECK, useFactory: ({ connection }: Database) => databaseCheck(connection), inject: [Database] },
         { provide: APP_FILTER, useClass: ProblemFilter },
-        // The guard that decides who may ask comes in front of this one.
+        { provide: ALLOW_OWNER, useValue: config.allowOwner },
+        { provide: RATE_LIMIT, useValue: config.rateLimit },
+        Authenticator,
+        RateLimits,
+        // Who may not ask learns nothing of what can be asked: this guard comes first.
+        { provide: APP_GUARD, useClass: AccessGuard },
         { provide: APP_GUARD, useClass: UndeclaredInputGuard },
         { provide: APP_PIPE, useFactory: inputPipe },
         { provide: APP_INTERCEPTOR, useClass: AnswerInterceptor },

@@ -29,6 +29,7 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   app.set('etag', 'strong');
   // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
   app.set('query parser', 'simple');
+  app.set('trust proxy', config.trustedProxies.length > 0 ? [...config.trustedProxies] : false);
   app.use(requestId);
   app.use(knownHost(config.http.host, config.allowedHosts));
   app.use((_request: Request, response: Response, next: NextFunction) => {

@@ -1,4 +1,5 @@
 import { type RunningApp, startApp, createTestDatabase } from '@tallystick/testing';
+import { createApiKey, type NewApiKey, SCOPES, type Statements } from '@tallystick/access';
 import pg from 'pg';
 import { expectDocumented } from './documented.js';
 
@@ -8,11 +9,29 @@ export interface Answer<T = Record<string, unknown>> {
   body: T;
 }
 
+/** Makes a key with SQL, as `tallystick keys create` does; of the platform with every scope, unless told otherwise. */
+export async function makeKey(sql: pg.Client, given: Partial<NewApiKey> = {}): Promise<string> {
+  const { key } = await createApiKey(
+    statementsOf(sql),
+    { label: 'spec', tenantId: null, scopes: SCOPES, expiresAt: null, ...given },
+    { name: 'spec' },
+  );
+  return key;
+}
+
+export function statementsOf(sql: pg.Client): Statements {
+  return async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>(text, [...values])).rows;
+}
+
 /** The built API in front of an empty database; the spec writes rows with SQL and asks by HTTP. Ended after the file. */
 export class Api {
   private constructor(
     readonly app: RunningApp,
     readonly sql: pg.Client,
+    /** With the owner's login. */
+    readonly databaseUrl: string,
+    /** Of the platform, with every scope. */
+    readonly key: string,
   ) {}
 
   static async start(env: Record<string, string> = {}): Promise<Api> {
@@ -23,12 +42,19 @@ export class Api {
     await sql.connect();
     const app = await startApp('api', { DATABASE_URL: database.url, ...env });
     await app.waitForReady();
-    return new Api(app, sql);
+    return new Api(app, sql, database.url, await makeKey(sql));
+  }
+
+  /** Asks with the platform's key, unless `init` says otherwise. */
+  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (!headers.has('Authorization') && !headers.has('Cookie')) headers.set('Authorization', `Bearer ${this.key}`);
+    return fetch(this.app.url + path, { redirect: 'manual', ...init, headers });
   }
 
   /** Asks, and checks the answer against the served OpenAPI document. */
   async ask<T = Record<string, unknown>>(path: string, init: RequestInit = {}): Promise<Answer<T>> {
-    const response = await fetch(this.app.url + path, { redirect: 'manual', ...init });
+    const response = await this.fetch(path, init);
     const text = await response.text();
     const body: unknown = /json/.test(response.headers.get('content-type') ?? '') && text !== '' ? JSON.parse(text) : text;
     await expectDocumented(this.app.url, init.method ?? 'GET', path, response, body);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createEmptyDatabase, createTestDatabase, startApp, until } from '@tallystick/testing';
 import pg from 'pg';
+import { makeKey } from './api.js';
 
 /** Between the API and PostgreSQL, to be cut and mended. Silent: takes connections and never answers. */
 class Line {
@@ -50,16 +51,27 @@ async function lineTo(url: string): Promise<{ line: Line; url: string }> {
   return { line, url: through.href };
 }
 
-const status = async (url: string) => (await fetch(url)).status;
+/** A test database with a key, and a function that asks for a status with it. */
+async function prepared(): Promise<{ url: string; get: (url: string) => Promise<Response>; status: (url: string) => Promise<number> }> {
+  const { url } = await createTestDatabase();
+  const sql = new pg.Client({ connectionString: url });
+  await sql.connect();
+  const headers = { Authorization: `Bearer ${await makeKey(sql)}` };
+  await sql.end();
+  const get = (asked: string) => fetch(asked, { headers });
+  return { url, get, status: async (asked) => (await get(asked)).status };
+}
 
 describe('availability', () => {
   it('stays up without a database, says so, and serves when it comes', async () => {
-    const { line, url } = await lineTo((await createTestDatabase()).url);
+    const database = await prepared();
+    const { get, status } = database;
+    const { line, url } = await lineTo(database.url);
     await line.cut();
     const app = await startApp('api', { DATABASE_URL: url });
     expect(await status(`${app.url}/livez`)).toBe(200);
     expect(await status(`${app.url}/readyz`)).toBe(503);
-    const answer = await fetch(`${app.url}/api/v1/batches`);
+    const answer = await get(`${app.url}/api/v1/batches`);
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2']);
     expect(await answer.json()).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     expect(await (await fetch(`${app.url}/health`)).json()).toMatchObject({ error: { database: { status: 'down' } } });
@@ -71,7 +83,9 @@ describe('availability', () => {
   });
 
   it('answers 503 while the database is away and recovers by itself', async () => {
-    const { line, url } = await lineTo((await createTestDatabase()).url);
+    const database = await prepared();
+    const { status } = database;
+    const { line, url } = await lineTo(database.url);
     const app = await startApp('api', { DATABASE_URL: url });
     await app.waitForReady();
     for (const silent of [false, true]) {
@@ -94,9 +108,12 @@ describe('availability', () => {
   });
 
   it('answers 503 when its connections are all taken, not for ever', async () => {
-    const database = await createTestDatabase();
+    const database = await prepared();
+    const { status } = database;
     const app = await startApp('api', { DATABASE_URL: database.url, DATABASE_POOL_SIZE: '2' });
     await app.waitForReady();
+    // The key is remembered for a moment, so that each request needs one connection.
+    expect(await status(`${app.url}/api/v1/batches`)).toBe(200);
     const blocker = new pg.Client({ connectionString: database.url });
     await blocker.connect();
     await blocker.query('BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE');
@@ -113,16 +130,18 @@ describe('availability', () => {
   });
 
   it('says that a question takes too long, not that the database is away, and keeps its connection', async () => {
-    const database = await createTestDatabase();
+    const database = await prepared();
+    const { get, status } = database;
     const app = await startApp('api', { DATABASE_URL: database.url, DATABASE_POOL_SIZE: '2' });
     await app.waitForReady();
     const blocker = new pg.Client({ connectionString: database.url });
     await blocker.connect();
     const backend = async () =>
       (await blocker.query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick-api'`)).rows;
+    expect(await status(`${app.url}/api/v1/batches`)).toBe(200);
     const before = await backend();
     await blocker.query('BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE');
-    const answer = await fetch(`${app.url}/api/v1/devices`);
+    const answer = await get(`${app.url}/api/v1/devices`);
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, null]);
     expect(await answer.json()).toMatchObject({ code: 'QUERY_GIVEN_UP', detail: expect.stringContaining('not done after 10 s') });
     await blocker.query('ROLLBACK');

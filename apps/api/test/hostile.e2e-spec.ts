@@ -153,7 +153,7 @@ describe('hostile and mistaken requests', () => {
     ['PUT', '/readyz', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD'],
     ['GET', '/api/v1/batches/%FF', 400, 'INVALID_URL', null],
   ])('%s %s is %i %s', async (method, path, status, code, allow) => {
-    const answer = await rawRequest(api.app.url, method, path);
+    const answer = await rawRequest(api, method, path);
     expect([answer.status, answer.headers['allow'] ?? null, answer.headers['content-type']]).toEqual([
       status,
       allow,
@@ -167,12 +167,12 @@ describe('hostile and mistaken requests', () => {
     [JSON.stringify({ text: 'x'.repeat(100_000) }), 'application/json', 413, 'PAYLOAD_TOO_LARGE'],
     ['{}', 'application/json; charset=latin1', 415, 'UNSUPPORTED_MEDIA_TYPE'],
   ])('answers a body %.20s of %s with %i', async (text, type, status, code) => {
-    const answer = await rawRequest(api.app.url, 'POST', '/api/v1/batches', { 'Content-Type': type }, text);
+    const answer = await rawRequest(api, 'POST', '/api/v1/batches', { 'Content-Type': type }, text);
     expect([answer.status, (JSON.parse(answer.text) as ProblemBody).code]).toEqual([status, code]);
   });
 
   it('takes a harmless request id, makes another for any other, and tells it in the answer', async () => {
-    const ask = async (id: string) => (await rawRequest(api.app.url, 'GET', '/nowhere', { 'X-Request-Id': id })).headers['x-request-id'];
+    const ask = async (id: string) => (await rawRequest(api, 'GET', '/nowhere', { 'X-Request-Id': id })).headers['x-request-id'];
     expect(await ask('trace-42_A')).toBe('trace-42_A');
     for (const id of ['a b', '{"level":"fatal"}', 'x'.repeat(65), '<img>', '']) expect(await ask(id)).toMatch(/^[0-9a-f-]{36}$/);
   });
@@ -180,7 +180,7 @@ describe('hostile and mistaken requests', () => {
   it('sends security headers with everything and no CORS headers to anyone', async () => {
     for (const path of ['/', '/livez', '/metrics', '/nowhere', '/api/v1/batches', '/api/docs', '/api/openapi.json']) {
       for (const origin of ['https://evil.example', 'null']) {
-        const { headers } = await rawRequest(api.app.url, 'GET', path, { Origin: origin });
+        const { headers } = await rawRequest(api, 'GET', path, { Origin: origin });
         expect(headers['x-content-type-options']).toBe('nosniff');
         expect(headers['content-security-policy']).toMatch(/^default-src 'none';.*frame-ancestors 'none'/);
         expect(Object.keys(headers).filter((name) => name.startsWith('access-control') || name === 'x-powered-by')).toEqual([]);
@@ -202,7 +202,7 @@ describe('hostile and mistaken requests', () => {
   it('writes one log line per failure, whatever the path holds', async () => {
     const before = api.app.logs.length;
     await api.sql.query('ALTER TABLE devices RENAME TO devices_gone');
-    await rawRequest(api.app.url, 'GET', '/api/v1/devices?tenantId=%0a{"level":"fatal"}%0d%0a', {
+    await rawRequest(api, 'GET', '/api/v1/devices?tenantId=%0a{"level":"fatal"}%0d%0a', {
       'User-Agent': '\u009b2J{"level":"fatal"}',
     });
     await api.sql.query('ALTER TABLE devices_gone RENAME TO devices');
@@ -211,7 +211,7 @@ describe('hostile and mistaken requests', () => {
   });
 
   async function rawProblem(path: string): Promise<{ status: number; body: ProblemBody }> {
-    const { status, text } = await rawRequest(api.app.url, 'GET', path);
+    const { status, text } = await rawRequest(api, 'GET', path);
     return { status, body: JSON.parse(text) as ProblemBody };
   }
 });
@@ -223,9 +223,16 @@ interface RawAnswer {
 }
 
 /** The path as it is: fetch would tidy it first, and add headers. */
-function rawRequest(url: string, method: string, path: string, headers: Record<string, string> = {}, body?: string): Promise<RawAnswer> {
+function rawRequest(
+  { app, key }: Api,
+  method: string,
+  path: string,
+  given: Record<string, string> = {},
+  body?: string,
+): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(url);
+    const { hostname, port } = new URL(app.url);
+    const headers = { Authorization: `Bearer ${key}`, ...given };
     const outgoing = request({ hostname, port, method, path, headers, setHost: true }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -33,7 +33,7 @@ describe('OpenAPI and Swagger UI', () => {
       expect([name, summary]).toEqual([name, expect.stringMatching(/^[A-Z].+\.$/)]);
       const success = Object.entries(responses).find(([status]) => status.startsWith('2'))?.[1];
       expect([name, success?.description]).toEqual([name, expect.stringMatching(/./)]);
-      expect(Object.values(success?.content ?? {})[0]?.schema).toBeDefined();
+      if (responses['204'] === undefined) expect(Object.values(success?.content ?? {})[0]?.schema).toBeDefined();
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(['400', '503']));
     }
   });

@@ -29,8 +29,7 @@ describe('reading', () => {
   const list = async (path: string, key: string) => ids((await api.ask(path)).body['items'], key);
 
   // Node's fetch adds `no-cache` beside If-None-Match unless Cache-Control is given.
-  const revalidated = (path: string, etag: string) =>
-    fetch(api.app.url + path, { headers: { 'If-None-Match': etag, 'Cache-Control': 'max-age=0' } });
+  const revalidated = (path: string, etag: string) => api.fetch(path, { headers: { 'If-None-Match': etag, 'Cache-Control': 'max-age=0' } });
 
   it('lists batches, recent first, by status, tenant and time', async () => {
     expect((await list('/api/v1/batches', 'batchId')).slice(0, 3)).toEqual([pending.batchId, foreign.batchId, sealed.batchId]);
@@ -77,7 +76,7 @@ describe('reading', () => {
   });
 
   it('shows a payload’s numbers exactly and says why there is no JSON', async () => {
-    const response = await fetch(`${api.app.url}/api/v1/messages?batchId=${sealed.batchId}`);
+    const response = await api.fetch(`/api/v1/messages?batchId=${sealed.batchId}`);
     const text = await response.text();
     expect(text).toContain('{"kwh": 15.7, "huge": 1e400, "id": 12345678901234567890}');
     const { items } = JSON.parse(text) as { items: { rawData: unknown; rawDataError: unknown }[] };
@@ -116,7 +115,7 @@ describe('reading', () => {
 
   it.each([0, 1, 2])('gives back the exact bytes of payload %i, never to be shown as a page', async (at) => {
     const { messageId, payload, messageHash } = sealed.messages[at]!;
-    const response = await fetch(`${api.app.url}/api/v1/messages/${messageId}/payload`);
+    const response = await api.fetch(`/api/v1/messages/${messageId}/payload`);
     expect(Buffer.from(await response.arrayBuffer())).toEqual(payload);
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'content-type': 'application/octet-stream',
@@ -131,7 +130,7 @@ describe('reading', () => {
   it('does not vouch for altered bytes', async () => {
     const { messageId } = (await insertBatch(api.sql, { tenantId: 'altered', startAt: minutesAgo(5) })).messages[0]!;
     await api.sql.query(`UPDATE messages SET payload = 'altered' WHERE message_id = $1`, [messageId]);
-    const response = await fetch(`${api.app.url}/api/v1/messages/${messageId}/payload`);
+    const response = await api.fetch(`/api/v1/messages/${messageId}/payload`);
     expect(response.headers.get('etag')).toBe(`"${createHash('sha256').update('altered').digest('hex')}"`);
     expect(response.headers.get('cache-control')).toBe('no-store');
   });
@@ -171,7 +170,7 @@ describe('reading', () => {
   it('is not brought down by a small payload whose numbers are enormous when written out', async () => {
     const payload = `[${Array.from({ length: 20_000 }, () => '1e131071').join()}]`;
     const { batchId } = await insertBatch(api.sql, { tenantId: 'bomb', payloads: [payload], startAt: minutesAgo(4) });
-    const response = await fetch(`${api.app.url}/api/v1/batches/${batchId}/messages`);
+    const response = await api.fetch(`/api/v1/batches/${batchId}/messages`);
     expect([response.status, (await response.text()).length < 200_000]).toEqual([200, true]);
     const { body } = await api.ask(`/api/v1/batches/${batchId}/verify`, { method: 'POST' });
     expect(body).toMatchObject({ isValid: true });

@@ -197,6 +197,6 @@ describe('POST /batches/:id/verify', () => {
     const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
     expect(await post(`${batch.batchId}/verify`, { body: 'a=b', headers: form })).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
     expect(await post(`${batch.batchId}/verify`, { body: '{', headers: json })).toEqual([400, 'INVALID_JSON']);
-    expect((await fetch(`${api.app.url}/api/v1/batches/${batch.batchId}/verify`)).status).toBe(405);
+    expect((await api.fetch(`/api/v1/batches/${batch.batchId}/verify`)).status).toBe(405);
   });
 });

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { loadEnvFile } from 'node:process';
 import { Command } from 'commander';
+import { keysCommand } from './keys/keys.command.js';
 import { migrateCommand } from './migrate/migrate.command.js';
 import { exitCodeFor, problemText } from './problem.js';
 import { simulateCommand } from './simulate/simulate.command.js';
@@ -19,10 +20,12 @@ const program = new Command('tallystick')
   .showHelpAfterError('(see --help)')
   .addCommand(upCommand())
   .addCommand(migrateCommand())
-  .addCommand(simulateCommand());
+  .addCommand(simulateCommand())
+  .addCommand(keysCommand());
 
 // sysexits.h EX_USAGE for what was typed wrongly; commander's own is 1.
-for (const command of [program, ...program.commands]) command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE));
+for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
+  command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE));
 
 try {
   await program.parseAsync();

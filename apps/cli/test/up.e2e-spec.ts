@@ -39,9 +39,20 @@ async function publish(env: Record<string, string>, clientId?: string): Promise<
   await device.endAsync();
 }
 
-async function messages(app: RunningApp): Promise<{ messageId: string; messageHash: string }[]> {
-  const response = await fetch(`${app.url}/api/v1/messages?deviceId=METER_0001`);
-  return ((await response.json()) as { items: { messageId: string; messageHash: string }[] }).items;
+/** A new key, by `tallystick keys create` on the data of `up`. */
+async function newKey(env: Record<string, string>): Promise<string> {
+  const app = await startApp('cli', env, { args: ['keys', 'create', '--label', 'spec'] });
+  expect((await app.exited).code).toBe(0);
+  return /tly_\S+/.exec(output(app))![0];
+}
+
+async function items<T>(app: RunningApp, path: string, key: string): Promise<T[]> {
+  const response = await fetch(app.url + path, { headers: { Authorization: `Bearer ${key}` } });
+  return ((await response.json()) as { items: T[] }).items;
+}
+
+function messages(app: RunningApp, key: string): Promise<{ messageId: string; messageHash: string }[]> {
+  return items(app, '/api/v1/messages?deviceId=METER_0001', key);
 }
 
 /** What must be free again once `up` has ended, however it ended. */
@@ -56,17 +67,19 @@ describe('tallystick up', () => {
   it('stores a first message within 2 s, stops on SIGINT, and finds the data again', async () => {
     const env = await environment();
     const first = await up(env);
+    const key = await newKey(env);
     await publish(env);
-    const [stored] = await until(async () => (await messages(first)).length > 0 && messages(first), { timeoutMs: 2_000 });
+    const [stored] = await until(async () => (await messages(first, key)).length > 0 && messages(first, key), { timeoutMs: 2_000 });
     expect(stored!.messageHash).toBe(hash('sha256', PAYLOAD, 'hex'));
     process.kill(first.pid, 'SIGINT');
     expect(await first.exited).toEqual({ code: 0, signal: null });
     await untilPortsAreFree(env);
 
     const second = await up(env);
-    expect(await messages(second)).toEqual([expect.objectContaining({ messageId: stored!.messageId })]);
-    const batches = (await (await fetch(`${second.url}/api/v1/batches`)).json()) as { items: unknown[] };
-    expect(batches.items).toEqual([expect.objectContaining({ status: 'complete', closeReason: 'shutdown', messageCount: 1 })]);
+    expect(await messages(second, key)).toEqual([expect.objectContaining({ messageId: stored!.messageId })]);
+    expect(await items(second, '/api/v1/batches', key)).toEqual([
+      expect.objectContaining({ status: 'complete', closeReason: 'shutdown', messageCount: 1 }),
+    ]);
     expect(await second.stop()).toBe(0);
   });
 
@@ -111,7 +124,8 @@ describe('tallystick up', () => {
     await until(() => output(app).includes('broker-watcher cannot run (exit code 76); everything else goes on'), { timeoutMs: 20_000 });
     expect(output(app)).toContain('give each watcher a name');
     await publish(env, 'METER_0002');
-    await until(async () => (await messages(app)).length === 2);
+    const key = await newKey(env);
+    await until(async () => (await messages(app, key)).length === 2);
     expect(await other.stop()).toBe(0);
     expect(await app.stop()).toBe(0);
     await untilPortsAreFree(env);
@@ -120,14 +134,15 @@ describe('tallystick up', () => {
   it('leaves no app running when it is killed, and starts again on the same data', async () => {
     const env = await environment();
     const first = await up(env);
+    const key = await newKey(env);
     await publish(env);
-    await until(async () => (await messages(first)).length > 0);
+    await until(async () => (await messages(first, key)).length > 0);
     await first.kill();
     // The apps notice that nobody supervises them, store what they hold, and end by themselves.
     const appPorts = [Number(env.INGEST_BRIDGE_PORT), Number(env.BROKER_WATCHER_PORT), Number(env.API_PORT)];
     await until(async () => !(await Promise.all(appPorts.map(portInUse))).includes(true), { timeoutMs: 20_000 });
     const second = await up(env);
-    expect(await messages(second)).toHaveLength(1);
+    expect(await messages(second, key)).toHaveLength(1);
     expect(await second.stop()).toBe(0);
     await untilPortsAreFree(env);
   });
@@ -171,8 +186,9 @@ describe('tallystick up', () => {
     const database = await createEmptyDatabase();
     env.DATABASE_URL_FILE = join(mkdtempSync(join(tmpdir(), 'secret-')), 'url');
     writeFileSync(env.DATABASE_URL_FILE, `${database.url}\n`);
-    const app = await up({ ...env, DATABASE_ALLOW_DATA_LOSS: 'true', HOST: '0.0.0.0' });
-    expect(output(app)).toContain('NO ACCESS CONTROL');
+    const settings = { DATABASE_ALLOW_DATA_LOSS: 'true', DATABASE_ALLOW_OWNER: 'true', HOST: '0.0.0.0', ALLOW_PLAIN_HTTP: 'true' };
+    const app = await up({ ...env, ...settings });
+    expect(output(app)).toContain('without TLS');
     expect(output(app)).not.toContain(new URL(database.url).password);
     expect(await app.stop()).toBe(0);
   });

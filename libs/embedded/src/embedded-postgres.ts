@@ -1,4 +1,4 @@
-import { rmSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -57,6 +57,16 @@ const SETTINGS = {
 };
 const NOT_DURABLE = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' };
 
+/** The address, with its password, of the database in a data folder that was started on this port; undefined when there is no such folder. */
+export function embeddedPostgresUrl(dataDir: string, port: number): string | undefined {
+  const file = passwordFileOf(resolve(dataDir));
+  return existsSync(file) ? addressOf(readFileSync(file, 'utf8').trim(), port, DATABASE) : undefined;
+}
+
+function addressOf(password: string, port: number, database: string): string {
+  return `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
+}
+
 /** Starts PostgreSQL on 127.0.0.1, first making its data folder if there is none; resolves when it takes connections. Throws EmbeddedError. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { durable = true, log = () => undefined } = options;
@@ -76,7 +86,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const password = passwordOf(dataDir, binaries, account);
   return onPort(options.port, async (port) => {
     const server = await launch(dataDir, port, binaries, account, durable, log);
-    const url = (database: string) => `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
+    const url = (database: string) => addressOf(password, port, database);
     try {
       await makeDatabase(url, dataDir);
     } catch (error) {

@@ -1,6 +1,12 @@
 export { type AedesOptions, startAedes } from './aedes.js';
 export { BROKER_PORT_SETTING, type EmbeddedBroker } from './embedded-broker.js';
-export { type EmbeddedPostgres, type EmbeddedPostgresOptions, POSTGRES_PORT_SETTING, startEmbeddedPostgres } from './embedded-postgres.js';
+export {
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+  embeddedPostgresUrl,
+  POSTGRES_PORT_SETTING,
+  startEmbeddedPostgres,
+} from './embedded-postgres.js';
 export {
   AlreadyRunningError,
   EmbeddedError,

@@ -3,10 +3,12 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import { HealthCheckService, HealthIndicatorService } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Lifecycle } from './lifecycle.js';
+import { PublicRoute } from './public-route.js';
 import { type NamedResult, Readiness } from './readiness.js';
 
 /** Probes: one word each. `/health` says which check fails and why. */
 @ApiExcludeController()
+@PublicRoute()
 @Controller()
 export class HealthController {
   constructor(

@@ -7,4 +7,5 @@ export { withLogFields } from './log-fields.js';
 export { type LabelValues, type MetricDeclaration, Metrics } from './metrics.js';
 export { ObservabilityModule, type ObservabilityOptions } from './observability.module.js';
 export { CHECK_TIMEOUT_MS, type CheckResult, type ReadinessCheck } from './readiness.js';
+export { isPublicRoute } from './public-route.js';
 export { type AppDefinition, runApp, SHUTDOWN_LIMIT_MS } from './run-app.js';

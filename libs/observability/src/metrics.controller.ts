@@ -2,8 +2,10 @@ import { Controller, Get, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Metrics } from './metrics.js';
+import { PublicRoute } from './public-route.js';
 
 @ApiExcludeController()
+@PublicRoute()
 @Controller()
 export class MetricsController {
   constructor(private readonly metrics: Metrics) {}

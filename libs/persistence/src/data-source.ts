@@ -1,6 +1,8 @@
 import 'reflect-metadata';
 import { Socket } from 'node:net';
 import { DataSource } from 'typeorm';
+import { ApiKey } from './entities/api-key.js';
+import { AuditEntry } from './entities/audit-entry.js';
 import { Batch } from './entities/batch.js';
 import { BrokerClient } from './entities/broker-client.js';
 import { BrokerEvent } from './entities/broker-event.js';
@@ -20,6 +22,8 @@ import { QuarantineTrim } from './entities/quarantine-trim.js';
 import { Receiver } from './entities/receiver.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { SessionEndCount } from './entities/session-end-count.js';
+import { SetupToken } from './entities/setup-token.js';
+import { WebSession } from './entities/web-session.js';
 import { migrations } from './migrations/index.js';
 
 const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
@@ -34,6 +38,7 @@ const brokerHistory = [
   EventCount,
   SessionEndCount,
 ];
+const access = [ApiKey, WebSession, SetupToken, AuditEntry];
 
 export interface DataSourceOptions {
   /** Most connections; 10 by default. */
@@ -52,7 +57,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [...telemetry, ...brokerMetrics, ...brokerHistory],
+    entities: [...telemetry, ...brokerMetrics, ...brokerHistory, ...access],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { assertSchema, SchemaError } from './schema.js';
+import { UnsuitableRoleError } from './reader-role.js';
 import { assertDurability, assertSuitable, DurabilityError, UnsuitableServerError } from './durability.js';
 
 const FIRST_RETRY_MS = 250;
@@ -10,6 +11,8 @@ export interface DatabaseConnectionOptions {
   /** Accept a server that may lose what it has acknowledged (tests, demonstrations). */
   allowDataLoss: boolean;
   onRetry?: (error: Error, delayMs: number) => void;
+  /** What else must hold of a server with the right schema before it is used. */
+  assertUsable?: (dataSource: DataSource) => Promise<void>;
 }
 
 /** Connects a data source in the background, for as long as it takes: an app stays up while the database is away. */
@@ -25,7 +28,7 @@ export class DatabaseConnection {
 
   /**
    * Resolves when the database is connected, has the schema and keeps what it acknowledges. Rejects only with what a retry
-   * cannot mend: SchemaError, DurabilityError, UnsuitableServerError, or AbortError after close().
+   * cannot mend: SchemaError, DurabilityError, UnsuitableServerError, UnsuitableRoleError, or AbortError after close().
    */
   async connect(): Promise<void> {
     await this.retry(async () => {
@@ -33,6 +36,7 @@ export class DatabaseConnection {
       await assertSuitable(this.dataSource);
       await assertSchema(this.dataSource);
       if (!this.options.allowDataLoss) await assertDurability(this.dataSource);
+      await this.options.assertUsable?.(this.dataSource);
     });
   }
 
@@ -66,6 +70,7 @@ function isFinal(error: unknown): boolean {
     error instanceof SchemaError ||
     error instanceof DurabilityError ||
     error instanceof UnsuitableServerError ||
+    error instanceof UnsuitableRoleError ||
     (code?.length === 5 && code.startsWith('42'))
   );
 }

@@ -30,6 +30,7 @@ export { HEARTBEAT, heartbeatTolerance } from './heartbeat.js';
 export { METRICS_ROLLED_TOGETHER_MS, MetricRollUps } from './metric-roll-ups.js';
 export { PartitionKeeper } from './partition-keeper.js';
 export { isPassingSqlState } from './passing-sql-state.js';
+export { assertReaderRole, READER_ROLE, UnsuitableRoleError } from './reader-role.js';
 export { ReceiverFilters } from './receiver-filters.js';
 export { assertSchema, expectedMigrations, migrate, SchemaError } from './schema.js';
 export { BEGIN_LIMITED, inTransaction, poolOf, SILENCE_LIMIT_MS } from './transaction.js';

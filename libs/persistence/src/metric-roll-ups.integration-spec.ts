@@ -357,7 +357,7 @@ describe('MetricRollUps', () => {
       ]);
       await rollUpAll(dayMs(0));
       const caller = connection.dataSource.createQueryRunner();
-      await caller.query(`CREATE ROLE remover_${process.pid}; SET ROLE remover_${process.pid}`);
+      await caller.query(`CREATE ROLE remover_${process.pid} IN ROLE tallystick_watcher; SET ROLE remover_${process.pid}`);
       try {
         await expect(caller.query(`DROP TABLE ${name(9)}`)).rejects.toThrow(/must be owner/);
         expect(await caller.query(`SELECT partition FROM drop_broker_metrics_day(7)`)).toEqual([{ partition: name(9) }]);

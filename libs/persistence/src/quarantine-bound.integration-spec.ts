@@ -191,7 +191,7 @@ describe('trim_quarantine', () => {
 
   it('asks of its caller neither the right to delete nor one on the account', async () => {
     await reject(1, 3, 1_000);
-    await sql.query(`CREATE ROLE trimmer_${process.pid}; GRANT INSERT ON rejected_messages TO trimmer_${process.pid}`);
+    await sql.query(`CREATE ROLE trimmer_${process.pid} IN ROLE tallystick_ingest`);
     try {
       await sql.query(`SET ROLE trimmer_${process.pid}`);
       await reject(4, 4, 1_000);

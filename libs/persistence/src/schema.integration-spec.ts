@@ -120,7 +120,7 @@ describe('the database', () => {
 
   it('lends the rights of its owner to its own tables only: none of the caller takes the place of one of them', async () => {
     const [role, caller] = [`borrower_${process.pid}`, dataSource.createQueryRunner()];
-    await caller.query(`CREATE ROLE ${role}; SET ROLE ${role}`);
+    await caller.query(`CREATE ROLE ${role} IN ROLE tallystick_ingest; SET ROLE ${role}`);
     try {
       await caller.query(`CREATE TEMP TABLE quarantine_size_changes (change_id bigserial, bytes bigint);
         INSERT INTO quarantine_size_changes (bytes) VALUES (1);
@@ -232,5 +232,110 @@ describe('the pool', () => {
     await dataSource.query('SELECT 1').catch(() => undefined);
     expect(await dataSource.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
     await dataSource.destroy();
+  });
+});
+
+describe('the rights of the services', () => {
+  let dataSource: DataSource;
+  beforeAll(async () => {
+    dataSource = await connected((await createTestDatabase()).url);
+    await dataSource.query(
+      `SELECT ensure_partitions('2033-01-01Z', '2033-01-01Z'), ensure_history_partitions('2033-01-01Z', '2033-01-01Z')`,
+    );
+  });
+  afterAll(() => dataSource.destroy());
+
+  const granted = async (sql: string): Promise<string[]> => (await dataSource.query<{ line: string }[]>(sql)).map(({ line }) => line);
+
+  it('on tables and columns are these and no others', async () => {
+    const rights = await granted(
+      `SELECT grantee || ': ' || string_agg(privilege_type, ' ' ORDER BY privilege_type) || ' on ' || table_name AS line
+       FROM information_schema.table_privileges
+       WHERE table_schema = 'public' AND grantee NOT IN (SELECT tableowner FROM pg_tables WHERE schemaname = 'public')
+       GROUP BY grantee, table_name ORDER BY 1`,
+    );
+    expect(rights).toMatchInlineSnapshot(`
+     [
+       "tallystick_api: DELETE INSERT SELECT on web_sessions",
+       "tallystick_api: INSERT SELECT on api_keys",
+       "tallystick_api: INSERT SELECT on audit_log",
+       "tallystick_api: SELECT on batches",
+       "tallystick_api: SELECT on broker_metric_roll_ups",
+       "tallystick_api: SELECT on broker_metrics",
+       "tallystick_api: SELECT on broker_metrics_1h",
+       "tallystick_api: SELECT on broker_metrics_1m",
+       "tallystick_api: SELECT on broker_metrics_late",
+       "tallystick_api: SELECT on broker_state",
+       "tallystick_api: SELECT on clients",
+       "tallystick_api: SELECT on devices",
+       "tallystick_api: SELECT on event_counts",
+       "tallystick_api: SELECT on events",
+       "tallystick_api: SELECT on messages",
+       "tallystick_api: SELECT on migrations",
+       "tallystick_api: SELECT on observation_gaps",
+       "tallystick_api: SELECT on quarantine_trims",
+       "tallystick_api: SELECT on rejected_messages",
+       "tallystick_api: SELECT on session_end_counts",
+       "tallystick_api: SELECT on session_stats",
+       "tallystick_api: SELECT on sessions",
+       "tallystick_api: SELECT on setup_tokens",
+       "tallystick_api: SELECT on subscription_popularity",
+       "tallystick_api: SELECT on subscriptions",
+       "tallystick_ingest: INSERT SELECT UPDATE on receivers",
+       "tallystick_ingest: INSERT SELECT on batches",
+       "tallystick_ingest: INSERT SELECT on deduplication_keys",
+       "tallystick_ingest: INSERT SELECT on devices",
+       "tallystick_ingest: INSERT SELECT on messages_20330101",
+       "tallystick_ingest: INSERT SELECT on rejected_messages",
+       "tallystick_ingest: SELECT on messages",
+       "tallystick_ingest: SELECT on migrations",
+       "tallystick_watcher: DELETE INSERT SELECT UPDATE on broker_metrics_late",
+       "tallystick_watcher: INSERT SELECT UPDATE on broker_metric_roll_ups",
+       "tallystick_watcher: INSERT SELECT UPDATE on broker_metrics_1h",
+       "tallystick_watcher: INSERT SELECT UPDATE on broker_metrics_1m",
+       "tallystick_watcher: INSERT SELECT UPDATE on broker_state",
+       "tallystick_watcher: INSERT SELECT UPDATE on clients",
+       "tallystick_watcher: INSERT SELECT UPDATE on observation_gaps",
+       "tallystick_watcher: INSERT SELECT UPDATE on receivers",
+       "tallystick_watcher: INSERT SELECT UPDATE on sessions",
+       "tallystick_watcher: INSERT SELECT UPDATE on subscriptions",
+       "tallystick_watcher: INSERT SELECT on broker_metrics",
+       "tallystick_watcher: INSERT SELECT on events",
+       "tallystick_watcher: SELECT on migrations",
+     ]
+    `);
+    const columns = await granted(
+      `SELECT acl.grantee::regrole || ': UPDATE on ' || attrelid::regclass || ' (' || string_agg(attname, ', ' ORDER BY attname) || ')' AS line
+       FROM pg_attribute CROSS JOIN LATERAL aclexplode(attacl) acl
+       WHERE acl.privilege_type = 'UPDATE' GROUP BY acl.grantee, attrelid ORDER BY 1`,
+    );
+    expect(columns).toMatchInlineSnapshot(`
+     [
+       "tallystick_api: UPDATE on api_keys (last_used_at, revoked_at)",
+       "tallystick_api: UPDATE on devices (public_key, updated_at)",
+       "tallystick_api: UPDATE on rejected_messages (resolved_at, status)",
+       "tallystick_api: UPDATE on setup_tokens (used_at)",
+       "tallystick_api: UPDATE on web_sessions (last_seen_at)",
+       "tallystick_ingest: UPDATE on batches (batch_hash, close_reason, end_timestamp, leaf_hashes, message_count, open_root, sealed_at, start_timestamp, status)",
+       "tallystick_ingest: UPDATE on devices (firmware_version, last_seen, message_count, site_id, updated_at)",
+     ]
+    `);
+  });
+
+  it('to call functions belong to nobody in general, but for what only computes or is called by triggers', async () => {
+    const open = await granted(
+      `SELECT proname AS line FROM pg_proc
+       WHERE pronamespace = 'public'::regnamespace AND prorettype <> 'trigger'::regtype AND has_function_privilege('public', oid, 'EXECUTE')
+       ORDER BY 1`,
+    );
+    expect(open).toEqual(['quarantined_bytes', 'uuidv7_floor']);
+  });
+
+  it('on a partition, which has no policy, belong to the bridge alone', async () => {
+    const holders = await granted(
+      `SELECT DISTINCT acl.grantee::regrole::text AS line FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) acl
+       WHERE relispartition AND acl.grantee <> relowner ORDER BY 1`,
+    );
+    expect(holders).toEqual(['tallystick_ingest']);
   });
 });

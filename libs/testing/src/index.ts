@@ -6,5 +6,5 @@ export { type AppName, type LogLine, RunningApp, startApp, type StartAppOptions 
 export { type Direction, FaultProxy } from './fault-proxy.js';
 export { PacketTrace, type TracedPacket } from './packet-trace.js';
 export { startTestBroker, TestBroker, type TestBrokerOptions } from './test-broker.js';
-export { createEmptyDatabase, createTestDatabase, type TestDatabase } from './test-database.js';
+export { addressForApp, createEmptyDatabase, createTestDatabase, type TestDatabase } from './test-database.js';
 export { until, type UntilOptions } from './until.js';

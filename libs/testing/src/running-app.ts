@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { freePort, type ServerExit } from '@tallystick/embedded';
 import { onCleanUp } from './clean-up.js';
+import { addressForApp } from './test-database.js';
 import { until } from './until.js';
 
 export type AppName = 'api' | 'ingest-bridge' | 'broker-watcher' | 'notary' | 'cli';
@@ -89,15 +90,16 @@ export class RunningApp {
 }
 
 /**
- * Starts `dist/apps/<name>` with this environment alone (plus PATH, HOST and a free PORT). Resolves when it answers, or when it
+ * Starts `dist/apps/<name>` with this environment alone (plus PATH, HOST and a free PORT), on a test database under its own role. Resolves when it answers, or when it
  * has ended: then look at `exited` and `logs`. It is killed after the spec's file in any case.
  */
 export async function startApp(name: AppName, env: Record<string, string>, options: StartAppOptions = {}): Promise<RunningApp> {
   const main = options.main ?? resolve('dist', 'apps', name, 'src', 'main.js');
   if (!existsSync(main)) throw new Error(`${main} is not there. Run \`npm run build\` first.`);
   const port = env['PORT'] ?? String(await freePort());
+  const address = env['DATABASE_URL'] && { DATABASE_URL: addressForApp(env['DATABASE_URL'], name) };
   const child = spawn(process.execPath, ['--enable-source-maps', main, ...(options.args ?? [])], {
-    env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: port, ...env },
+    env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: port, ...env, ...address },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const app = new RunningApp(name, `http://127.0.0.1:${port}`, child, options.stopTimeoutMs ?? 15_000);

@@ -3,6 +3,12 @@ import { createDataSource, expectedMigrations, migrate } from '@tallystick/persi
 import pg from 'pg';
 import { onCleanUp } from './clean-up.js';
 
+const PREFIX = 'test_';
+const LOGIN_PASSWORD = 'test';
+
+/** The database role of each app. */
+const ROLES = { 'ingest-bridge': 'tallystick_ingest', 'broker-watcher': 'tallystick_watcher', api: 'tallystick_api' };
+
 export interface TestDatabase {
   url: string;
   /** Ends its connections and removes it; done after the spec's file in any case. */
@@ -31,7 +37,7 @@ function testServer(): string {
 }
 
 async function createDatabase(admin: pg.Client, server: string, template: string): Promise<TestDatabase> {
-  const name = `test_${randomBytes(6).toString('hex')}`;
+  const name = `${PREFIX}${randomBytes(6).toString('hex')}`;
   await admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
   const drop = () => asAdmin(server, async (again) => void (await again.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)));
   onCleanUp(drop);
@@ -64,7 +70,28 @@ async function makeTemplate(admin: pg.Client, server: string, name: string): Pro
   } finally {
     await dataSource.destroy();
   }
+  for (const [app, role] of Object.entries(ROLES)) await makeLogin(admin, loginOf(app), role);
   await admin.query(`ALTER DATABASE ${name} IS_TEMPLATE true`);
+}
+
+async function makeLogin(admin: pg.Client, login: string, role: string): Promise<void> {
+  const { rowCount } = await admin.query('SELECT FROM pg_roles WHERE rolname = $1', [login]);
+  if (rowCount === 0) await admin.query(`CREATE ROLE ${login} LOGIN PASSWORD '${LOGIN_PASSWORD}'`);
+  await admin.query(`GRANT ${role} TO ${login}`);
+}
+
+/** The address of a test database for an app: with the rights that it has in production, and no others. Other addresses stay as they are. */
+export function addressForApp(url: string, app: string): string {
+  if (!URL.canParse(url) || !(app in ROLES)) return url;
+  const address = new URL(url);
+  if (!address.pathname.startsWith(`/${PREFIX}`) || address.username !== new URL(testServer()).username) return url;
+  address.username = loginOf(app);
+  address.password = LOGIN_PASSWORD;
+  return address.href;
+}
+
+function loginOf(app: string): string {
+  return `test_${app.replace('-', '_')}`;
 }
 
 /** A short connection to the database `postgres`: advisory locks hold within one database, so it is the same for all. */

@@ -1,5 +1,7 @@
 import { Controller, Get, Header, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access, Caller } from '../auth/access.js';
+import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListQuery } from '../http/list-query.dto.js';
@@ -17,6 +19,7 @@ const MAX_DIFFERENCES = 100;
 
 @ApiTags('batches')
 @Controller('api/v1/batches')
+@Access('telemetry:read')
 export class BatchesController {
   constructor(private readonly database: Database) {}
 
@@ -27,10 +30,10 @@ export class BatchesController {
   @Get()
   @ApiOkResponse({ description: 'A page of batches.', type: BatchPage })
   @Failures()
-  async list(@Query() query: BatchesQuery): Promise<BatchPage> {
+  async list(@Caller() caller: Principal, @Query() query: BatchesQuery): Promise<BatchPage> {
     const list = new ListRequest('batches', ['time', 'uuid'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.database.read((read) => listBatches(read, { ...query, ...range }, list));
+    return this.database.read(caller, (read) => listBatches(read, { ...query, ...range }, list));
   }
 
   /** Shows one batch, with its devices, its size and the number of rows that are really there. */
@@ -38,8 +41,8 @@ export class BatchesController {
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The batch.', type: BatchDetails })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
-  async get(@Param() { batchId }: BatchPath): Promise<BatchDetails> {
-    const batch = await this.database.read((read) => findBatch(read, batchId));
+  async get(@Caller() caller: Principal, @Param() { batchId }: BatchPath): Promise<BatchDetails> {
+    const batch = await this.database.read(caller, (read) => findBatch(read, batchId));
     return batch ?? notFound();
   }
 
@@ -47,9 +50,9 @@ export class BatchesController {
   @Get(':batchId/messages')
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
-  async messages(@Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<MessagePage> {
+  async messages(@Caller() caller: Principal, @Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<MessagePage> {
     const list = new ListRequest(`batches/${batchId}/messages`, ['int', 'uuid'], query);
-    return this.database.read(async (read) => {
+    return this.database.read(caller, async (read) => {
       const span = (await findBatchSpan(read, batchId)) ?? notFound();
       return listBatchMessages(read, { batchId, ...span }, list);
     });
@@ -64,8 +67,8 @@ export class BatchesController {
   @HttpCode(200)
   @ApiOkResponse({ description: 'The result, also when the batch is not valid.', type: BatchVerificationResult })
   @Failures({ notFound: 'BATCH_NOT_FOUND', body: true })
-  async verify(@Param() { batchId }: BatchPath): Promise<BatchVerificationResult> {
-    const { differences, ...result } = (await this.database.read((read) => verifyStoredBatch(read, batchId))) ?? notFound();
+  async verify(@Caller() caller: Principal, @Param() { batchId }: BatchPath): Promise<BatchVerificationResult> {
+    const { differences, ...result } = (await this.database.read(caller, (read) => verifyStoredBatch(read, batchId))) ?? notFound();
     return { batchId, ...result, differenceCount: differences.length, differences: differences.slice(0, MAX_DIFFERENCES) };
   }
 }

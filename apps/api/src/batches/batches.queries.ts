@@ -28,6 +28,7 @@ export async function listBatches(read: Reader, filter: BatchesFilter, list: Lis
        AND ($3::timestamptz IS NULL OR b.created_at >= $3)
        AND ($4::timestamptz IS NULL OR b.created_at < $4)
        AND ($5::timestamptz IS NULL OR (b.created_at, b.batch_id) < ($5, $6::uuid))
+       AND ($8::text IS NULL OR b.tenant_id = $8)
      ORDER BY b.created_at DESC, b.batch_id DESC
      LIMIT $7`,
     [
@@ -38,6 +39,7 @@ export async function listBatches(read: Reader, filter: BatchesFilter, list: Lis
       createdAtMs === undefined ? undefined : new Date(Number(createdAtMs)),
       batchId,
       list.limit + 1,
+      read.tenantId,
     ],
   );
   return list.page(rows, (row) => [String(row.createdAt.getTime()), row.batchId]);
@@ -60,8 +62,8 @@ export async function findBatch(read: Reader, batchId: string): Promise<BatchDet
          FROM messages WHERE batch_id = b.batch_id GROUP BY device_id
        ) per_device
      ) m
-     WHERE b.batch_id = $1`,
-    [batchId],
+     WHERE b.batch_id = $1 AND ($2::text IS NULL OR b.tenant_id = $2)`,
+    [batchId, read.tenantId],
   );
   return rows[0];
 }
@@ -69,8 +71,9 @@ export async function findBatch(read: Reader, batchId: string): Promise<BatchDet
 /** Whether there is such a batch, and the span of its messages: the partitions to look into. */
 export async function findBatchSpan(read: Reader, batchId: string): Promise<{ startTimestamp: Date; endTimestamp: Date } | undefined> {
   const rows = await read<{ startTimestamp: Date; endTimestamp: Date }>(
-    `SELECT start_timestamp AS "startTimestamp", end_timestamp AS "endTimestamp" FROM batches WHERE batch_id = $1`,
-    [batchId],
+    `SELECT start_timestamp AS "startTimestamp", end_timestamp AS "endTimestamp"
+     FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
+    [batchId, read.tenantId],
   );
   return rows[0];
 }

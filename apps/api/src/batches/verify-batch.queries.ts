@@ -20,8 +20,8 @@ export async function verifyStoredBatch(read: Reader, batchId: string): Promise<
   const [batch] = await read<StoredBatch & { status: BatchStatus }>(
     `SELECT status, tenant_id AS "tenantId", status NOT IN ('pending', 'hashing') AS "isSealed", batch_hash AS "batchHash",
        open_root AS "openRoot", message_count AS "messageCount", leaf_hashes AS "leafHashes"
-     FROM batches WHERE batch_id = $1`,
-    [batchId],
+     FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
+    [batchId, read.tenantId],
   );
   if (!batch) return undefined;
   const messages = await checkedMessages(read, batchId);

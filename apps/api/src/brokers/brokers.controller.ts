@@ -1,5 +1,7 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access, Caller } from '../auth/access.js';
+import type { Principal } from '../auth/principal.js';
 import { Database, type Reader } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListQuery } from '../http/list-query.dto.js';
@@ -34,6 +36,7 @@ const MAX_FLAPPING_DAYS_OF_ALL = 7;
 /** What brokers have said about themselves, as their watchers recorded it. */
 @ApiTags('brokers')
 @Controller('api/v1/brokers')
+@Access('broker:read')
 export class BrokersController {
   constructor(private readonly database: Database) {}
 
@@ -41,28 +44,28 @@ export class BrokersController {
   @Get()
   @ApiOkResponse({ description: 'A page of brokers.', type: BrokerPage })
   @Failures()
-  async list(@Query() query: ListQuery): Promise<BrokerPage> {
+  async list(@Caller() caller: Principal, @Query() query: ListQuery): Promise<BrokerPage> {
     const list = new ListRequest('brokers', ['text'], query);
-    return this.database.read((read) => listBrokers(read, list));
+    return this.database.read(caller, (read) => listBrokers(read, list));
   }
 
   /** Lists the clients that were ever connected, by client id, each with its open session. */
   @Get(':broker/clients')
   @ApiOkResponse({ description: 'A page of clients.', type: ClientPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async clients(@Param() { broker }: BrokerPath, @Query() query: ClientsQuery): Promise<ClientPage> {
+  async clients(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ClientsQuery): Promise<ClientPage> {
     const list = listOf(broker, 'clients', ['text'], query);
-    return this.of(broker, (read) => listClients(read, broker, query, list));
+    return this.of(caller, broker, (read) => listClients(read, broker, query, list));
   }
 
   /** Lists sessions, each one connection of a client; newest first. */
   @Get(':broker/sessions')
   @ApiOkResponse({ description: 'A page of sessions.', type: SessionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async sessions(@Param() { broker }: BrokerPath, @Query() query: SessionsQuery): Promise<SessionPage> {
+  async sessions(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: SessionsQuery): Promise<SessionPage> {
     const list = listOf(broker, 'sessions', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(broker, (read) => listSessions(read, broker, { ...query, ...range }, list));
+    return this.of(caller, broker, (read) => listSessions(read, broker, { ...query, ...range }, list));
   }
 
   /**
@@ -73,16 +76,20 @@ export class BrokersController {
   @Get(':broker/sessions/stats')
   @ApiOkResponse({ description: 'A page of clients or days.', type: SessionStatsPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async sessionStats(@Param() { broker }: BrokerPath, @Query() query: SessionStatsQuery): Promise<SessionStatsPage> {
+  async sessionStats(
+    @Caller() caller: Principal,
+    @Param() { broker }: BrokerPath,
+    @Query() query: SessionStatsQuery,
+  ): Promise<SessionStatsPage> {
     const { by, client, sort = 'sessions', flapping } = query;
     const list = listOf(broker, 'sessions/stats', STATS_KEYS[by], query);
     const maxDays = maxStatsDays(query);
     const { from, to = new Date(list.nowMs) } = timeRange(query, { nowMs: list.nowMs, bounded: true, maxDays });
-    if (by === 'client') return this.of(broker, (read) => listClientStats(read, broker, { ...query, sort, from: from!, to }, list));
+    if (by === 'client') return this.of(caller, broker, (read) => listClientStats(read, broker, { ...query, sort, from: from!, to }, list));
     if (query.sort !== undefined) throw invalidParameter('sort', 'must not be given with by=day');
     if (flapping !== undefined) throw invalidParameter('flapping', 'must not be given with by=day');
     const span = bucketSpan('day', from!.getTime(), to.getTime());
-    return this.of(broker, (read) => listDayStats(read, broker, { client, span }, list));
+    return this.of(caller, broker, (read) => listDayStats(read, broker, { client, span }, list));
   }
 
   /**
@@ -93,29 +100,33 @@ export class BrokersController {
   @Get(':broker/subscriptions')
   @ApiOkResponse({ description: 'A page of subscriptions.', type: SubscriptionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async subscriptions(@Param() { broker }: BrokerPath, @Query() query: SubscriptionsQuery): Promise<SubscriptionPage> {
+  async subscriptions(
+    @Caller() caller: Principal,
+    @Param() { broker }: BrokerPath,
+    @Query() query: SubscriptionsQuery,
+  ): Promise<SubscriptionPage> {
     if (query.receives !== undefined && !query.active) throw invalidParameter('active', 'must be true with receives');
     const list = listOf(broker, 'subscriptions', ['text', 'text'], query);
-    return this.of(broker, (read) => listSubscriptions(read, broker, query, list));
+    return this.of(caller, broker, (read) => listSubscriptions(read, broker, query, list));
   }
 
   /** Lists topic filters by how many subscribe to them now, most first. */
   @Get(':broker/subscriptions/popularity')
   @ApiOkResponse({ description: 'A page of topic filters.', type: PopularityPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async popularity(@Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<PopularityPage> {
+  async popularity(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<PopularityPage> {
     const list = listOf(broker, 'subscriptions/popularity', ['bigint', 'text'], query);
-    return this.of(broker, (read) => listPopularity(read, broker, list));
+    return this.of(caller, broker, (read) => listPopularity(read, broker, list));
   }
 
   /** Lists the broker's log lines as they were understood, newest first. */
   @Get(':broker/events')
   @ApiOkResponse({ description: 'A page of events.', type: EventPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async events(@Param() { broker }: BrokerPath, @Query() query: EventsQuery): Promise<EventPage> {
+  async events(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: EventsQuery): Promise<EventPage> {
     const list = listOf(broker, 'events', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(broker, (read) => listEvents(read, broker, { ...query, ...range }, list));
+    return this.of(caller, broker, (read) => listEvents(read, broker, { ...query, ...range }, list));
   }
 
   /**
@@ -126,22 +137,22 @@ export class BrokersController {
   @Get(':broker/events/counts')
   @ApiOkResponse({ description: 'The points.', type: EventCounts })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async eventCounts(@Param() { broker }: BrokerPath, @Query() query: EventCountsQuery): Promise<EventCounts> {
+  async eventCounts(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: EventCountsQuery): Promise<EventCounts> {
     const { bucket, by } = query;
     const nowMs = Date.now();
     const { from, to } = timeRange(query, { nowMs, bounded: true });
     const span = bucketSpan(bucket, from!.getTime(), Math.min(to?.getTime() ?? nowMs, nowMs));
     if (bucketCount(span) > MOST_BUCKETS) throw invalidParameter('bucket', `must be longer: at most ${MOST_BUCKETS} are in the range`);
-    return this.of(broker, (read, summary) => countEvents(read, summary, { bucket, by, span }));
+    return this.of(caller, broker, (read, summary) => countEvents(read, summary, { bucket, by, span }));
   }
 
   /** Lists the broker's metrics by name, each with its latest value. */
   @Get(':broker/metrics')
   @ApiOkResponse({ description: 'A page of metrics.', type: MetricPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async metrics(@Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<MetricPage> {
+  async metrics(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<MetricPage> {
     const list = listOf(broker, 'metrics', ['text'], query);
-    return this.of(broker, (read) => listMetrics(read, broker, list));
+    return this.of(caller, broker, (read) => listMetrics(read, broker, list));
   }
 
   /**
@@ -152,34 +163,34 @@ export class BrokersController {
   @Get(':broker/metrics/series')
   @ApiOkResponse({ description: 'The points.', type: MetricSeries })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async series(@Param() { broker }: BrokerPath, @Query() query: SeriesQuery): Promise<MetricSeries> {
+  async series(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: SeriesQuery): Promise<MetricSeries> {
     const nowMs = Date.now();
     const { from } = timeRange(query, { nowMs, bounded: true, maxDays: MAX_SERIES_DAYS });
     const to = new Date(Math.min(query.to?.getTime() ?? nowMs, nowMs));
-    return this.of(broker, (read) => findSeries(read, broker, { ...query, from: from!, to }));
+    return this.of(caller, broker, (read) => findSeries(read, broker, { ...query, from: from!, to }));
   }
 
   /** Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions. */
   @Get(':broker/gaps')
   @ApiOkResponse({ description: 'A page of gaps.', type: GapPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async gaps(@Param() { broker }: BrokerPath, @Query() query: GapsQuery): Promise<GapPage> {
+  async gaps(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: GapsQuery): Promise<GapPage> {
     const list = listOf(broker, 'gaps', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(broker, (read) => listGaps(read, broker, range, list));
+    return this.of(caller, broker, (read) => listGaps(read, broker, range, list));
   }
 
   /** Shows how complete the broker's history is, and what to change in its configuration. */
   @Get(':broker/diagnostics')
   @ApiOkResponse({ description: 'The diagnosis.', type: BrokerDiagnostics })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async diagnostics(@Param() { broker }: BrokerPath): Promise<BrokerDiagnostics> {
-    return this.of(broker, findDiagnostics);
+  async diagnostics(@Caller() caller: Principal, @Param() { broker }: BrokerPath): Promise<BrokerDiagnostics> {
+    return this.of(caller, broker, findDiagnostics);
   }
 
   /** An answer about a broker, if there is one of this name. */
-  private async of<T>(broker: string, work: (read: Reader, summary: BrokerSummary) => Promise<T>): Promise<T> {
-    return this.database.read(async (read) => work(read, (await findBroker(read, broker)) ?? notFound()));
+  private async of<T>(caller: Principal, broker: string, work: (read: Reader, summary: BrokerSummary) => Promise<T>): Promise<T> {
+    return this.database.read(caller, async (read) => work(read, (await findBroker(read, broker)) ?? notFound()));
   }
 }
 

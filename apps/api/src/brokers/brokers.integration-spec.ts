@@ -58,8 +58,10 @@ const ROWS = [
 
 describe('reading the history of a broker', () => {
   let sql: pg.Client;
-  const read: Reader = async <Row>(text: string, values: readonly unknown[] = []) =>
-    (await sql.query<Row & object>({ text, values: [...values] })).rows;
+  const read: Reader = Object.assign(
+    async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>({ text, values: [...values] })).rows,
+    { tenantId: null },
+  );
   const list = (kinds: CursorKey[], limit = 50) => new ListRequest('list', kinds, { limit });
 
   beforeAll(async () => {
@@ -74,12 +76,12 @@ describe('reading the history of a broker', () => {
   /** The plan nodes of all statements of a query, with what each has read. */
   async function planned(query: (reader: Reader) => Promise<unknown>): Promise<PlanNode[]> {
     const nodes: PlanNode[] = [];
-    const explaining: Reader = async <Row>(text: string, values: readonly unknown[] = []) => {
+    const explaining = async <Row>(text: string, values: readonly unknown[] = []) => {
       const [plan] = await read<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
       collect(plan!['QUERY PLAN'][0]!.Plan, nodes);
       return read<Row>(text, values);
     };
-    await query(explaining);
+    await query(Object.assign(explaining, { tenantId: null }));
     return nodes;
   }
 

@@ -52,8 +52,10 @@ const EVENTS: [string, string][] = [
 
 describe('what is derived from the history of a broker', () => {
   let sql: pg.Client;
-  const read: Reader = async <Row>(text: string, values: readonly unknown[] = []) =>
-    (await sql.query<Row & object>({ text, values: [...values] })).rows;
+  const read: Reader = Object.assign(
+    async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>({ text, values: [...values] })).rows,
+    { tenantId: null },
+  );
   const list = (kinds: CursorKey[], limit = 50, cursor?: string) => new ListRequest('list', kinds, { limit, cursor });
 
   beforeAll(async () => {

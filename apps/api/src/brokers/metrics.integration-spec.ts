@@ -41,7 +41,10 @@ const HISTORY = [
 describe('metrics that are rolled up', () => {
   let connection: DatabaseConnection;
   let rollUps: MetricRollUps;
-  const read: Reader = (text, values = []) => connection.dataSource.query(text, [...values]);
+  const read: Reader = Object.assign(
+    <Row>(text: string, values: readonly unknown[] = []) => connection.dataSource.query<Row[]>(text, [...values]),
+    { tenantId: null },
+  );
   beforeAll(async () => {
     connection = new DatabaseConnection(createDataSource((await createTestDatabase()).url), { allowDataLoss: true });
     await connection.connect();

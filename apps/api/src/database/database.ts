@@ -1,17 +1,32 @@
-import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DatabaseSettings } from '@tallystick/config';
 import { Lifecycle } from '@tallystick/observability';
-import { createDataSource, DatabaseConnection, poolOf } from '@tallystick/persistence';
+import { assertReaderRole, createDataSource, DatabaseConnection, poolOf, READER_ROLE } from '@tallystick/persistence';
 import type { PoolClient } from 'pg';
 import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
 
+/** Whose rows are seen: one tenant's, all of the platform, or none. Row-level security holds whatever a query says. */
+export interface Sight {
+  tenantId: string | null;
+  isPlatform: boolean;
+}
+
+/** For what has no tenant: keys, sessions. Sees no rows of any tenant. */
+export const NO_TENANT: Sight = { tenantId: null, isPlatform: false };
+
 /** One statement of a read; rows have the columns that the statement names. */
-export type Reader = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
+export type Reader = (<Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>) & {
+  /** What a query narrows itself to, besides row-level security; null: nothing. */
+  readonly tenantId: string | null;
+};
+
+/** Whether the login may be an owner or superuser (DATABASE_ALLOW_OWNER). */
+export const ALLOW_OWNER = Symbol('ALLOW_OWNER');
 
 /** A statement that takes longer is given up, by the server and, should that not answer, by us. */
 export const STATEMENT_LIMIT_MS = 10_000;
 
-/** The database as this app uses it: read-only, connected in the background, away without the app going away. */
+/** The database as this app uses it: connected in the background, away without the app going away. */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly connection: DatabaseConnection;
@@ -20,12 +35,14 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
   constructor(
     settings: DatabaseSettings,
     private readonly lifecycle: Lifecycle,
+    @Inject(ALLOW_OWNER) allowOwner: boolean,
   ) {
     const dataSource = createDataSource(settings.connectionUrl, { poolSize: settings.poolSize, applicationName: 'tallystick-api' });
     // Durability is the writers' concern: this app acknowledges nothing.
     this.connection = new DatabaseConnection(dataSource, {
       allowDataLoss: true,
       onRetry: (error, delayMs) => this.logger.warn('database away', { error, delayMs }),
+      assertUsable: (source) => assertReaderRole(source, { allowOwner }),
     });
   }
 
@@ -45,19 +62,32 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
 
   /**
    * Runs the statements of one answer in one read-only transaction, so that all of them see the same rows: a batch that is
-   * being filled must not look damaged. The place where the tenant of the request will be set for row-level security.
+   * being filled must not look damaged. They run as `tallystick_api`, and see the rows of the caller's tenant only.
    */
-  async read<T>(work: (read: Reader) => Promise<T>): Promise<T> {
+  read<T>(sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
+    return this.transaction('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', sight, work);
+  }
+
+  /** As `read`, for the few things that the API may change. */
+  write<T>(sight: Sight, work: (run: Reader) => Promise<T>): Promise<T> {
+    return this.transaction('BEGIN', sight, work);
+  }
+
+  private async transaction<T>(begin: string, sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
     if (this.connection.problem !== undefined) throw new DatabaseUnavailableError(this.connection.problem);
     const client = await poolOf(this.connection.dataSource).connect();
-    const read = readerOf(client);
+    const read = readerOf(client, sight);
     let broken: Error | undefined;
     const onBroken = (error: unknown) => (broken = error as Error);
     // A connection that breaks between two statements says so as an event; unheard, it would end the process.
     client.on('error', onBroken);
     try {
-      await read('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-      await read(`SET LOCAL statement_timeout = ${STATEMENT_LIMIT_MS}`);
+      await read(begin);
+      await read(
+        `SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
+           set_config('app.tenant', $1, true), set_config('app.platform', $2, true)`,
+        [sight.tenantId ?? '', sight.isPlatform ? 'on' : 'off'],
+      );
       const result = await work(read);
       await read('COMMIT');
       return result;
@@ -73,9 +103,10 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 }
 
-function readerOf(client: PoolClient): Reader {
-  return async <Row>(text: string, values: readonly unknown[] = []) => {
+function readerOf(client: PoolClient, { tenantId }: Sight): Reader {
+  const read = async <Row>(text: string, values: readonly unknown[] = []) => {
     const statement = { text, values: [...values], query_timeout: STATEMENT_LIMIT_MS + 1000 };
     return (await client.query<Row & object>(statement)).rows;
   };
+  return Object.assign(read, { tenantId });
 }

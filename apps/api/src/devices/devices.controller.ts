@@ -1,5 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { Access, Caller } from '../auth/access.js';
+import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListRequest } from '../http/list.js';
@@ -8,6 +10,7 @@ import { listDevices } from './devices.queries.js';
 
 @ApiTags('devices')
 @Controller('api/v1/devices')
+@Access('telemetry:read')
 export class DevicesController {
   constructor(private readonly database: Database) {}
 
@@ -15,8 +18,8 @@ export class DevicesController {
   @Get()
   @ApiOkResponse({ description: 'A page of devices.', type: DevicePage })
   @Failures()
-  async list(@Query() query: DevicesQuery): Promise<DevicePage> {
+  async list(@Caller() caller: Principal, @Query() query: DevicesQuery): Promise<DevicePage> {
     const list = new ListRequest('devices', ['time', 'text', 'text'], query);
-    return this.database.read((read) => listDevices(read, query, list));
+    return this.database.read(caller, (read) => listDevices(read, query, list));
   }
 }

@@ -18,6 +18,7 @@ export async function listDevices(read: Reader, filter: DevicesFilter, list: Lis
      WHERE ($1::text IS NULL OR d.tenant_id = $1)
        AND ($2::text IS NULL OR d.site_id = $2)
        AND ($3::timestamptz IS NULL OR (d.created_at, d.tenant_id, d.device_id) < ($3, $4::text, $5::text))
+       AND ($7::text IS NULL OR d.tenant_id = $7)
      ORDER BY d.created_at DESC, d.tenant_id DESC, d.device_id DESC
      LIMIT $6`,
     [
@@ -27,6 +28,7 @@ export async function listDevices(read: Reader, filter: DevicesFilter, list: Lis
       tenantId,
       deviceId,
       list.limit + 1,
+      read.tenantId,
     ],
   );
   return list.page(rows, (row) => [String(row.createdAt.getTime()), row.tenantId, row.deviceId]);

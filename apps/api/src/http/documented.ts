@@ -10,26 +10,27 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 
-const content = { 'application/problem+json': { schema: { $ref: '#/components/schemas/ProblemDto' } } };
+/** The body of every failure, for a response's documentation. */
+export const problemContent = { 'application/problem+json': { schema: { $ref: '#/components/schemas/ProblemDto' } } };
 
 /** Documents the ways in which an endpoint can fail: any of them, one about a single object, one that reads a body. */
 export function Failures({ notFound, body = false }: { notFound?: string; body?: boolean } = {}): MethodDecorator & ClassDecorator {
   return applyDecorators(
     ApiBadRequestResponse({
       description: 'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`',
-      content,
+      content: problemContent,
     }),
-    ...(notFound === undefined ? [] : [ApiNotFoundResponse({ description: `\`${notFound}\``, content })]),
+    ...(notFound === undefined ? [] : [ApiNotFoundResponse({ description: `\`${notFound}\``, content: problemContent })]),
     ...(body
       ? [
-          ApiPayloadTooLargeResponse({ description: '`PAYLOAD_TOO_LARGE`', content }),
-          ApiUnsupportedMediaTypeResponse({ description: '`UNSUPPORTED_MEDIA_TYPE`', content }),
+          ApiPayloadTooLargeResponse({ description: '`PAYLOAD_TOO_LARGE`', content: problemContent }),
+          ApiUnsupportedMediaTypeResponse({ description: '`UNSUPPORTED_MEDIA_TYPE`', content: problemContent }),
         ]
       : []),
-    ApiInternalServerErrorResponse({ description: '`INTERNAL_ERROR`; the log says more under `requestId`', content }),
+    ApiInternalServerErrorResponse({ description: '`INTERNAL_ERROR`; the log says more under `requestId`', content: problemContent }),
     ApiServiceUnavailableResponse({
       description: '`DATABASE_UNAVAILABLE`; ask again after `Retry-After` seconds. `QUERY_GIVEN_UP`; ask for less',
-      content,
+      content: problemContent,
     }),
   );
 }

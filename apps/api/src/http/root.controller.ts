@@ -1,7 +1,9 @@
 import { Controller, Get, Redirect } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
+import { Public } from '../auth/access.js';
 
 @ApiExcludeController()
+@Public()
 @Controller()
 export class RootController {
   @Get()

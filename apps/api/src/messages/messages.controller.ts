@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { Controller, Get, Header, Param, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
+import { Access, Caller } from '../auth/access.js';
+import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListRequest } from '../http/list.js';
@@ -12,6 +14,7 @@ import { findMessage, findPayload, listMessages } from './messages.queries.js';
 
 @ApiTags('messages')
 @Controller('api/v1/messages')
+@Access('telemetry:read')
 export class MessagesController {
   constructor(private readonly database: Database) {}
 
@@ -22,11 +25,11 @@ export class MessagesController {
   @Get()
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures()
-  async list(@Query() query: MessagesQuery): Promise<MessagePage> {
+  async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<MessagePage> {
     const list = new ListRequest('messages', ['uuid'], query);
     const bounded = query.deviceId === undefined && query.batchId === undefined && query.hash === undefined;
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
-    return this.database.read((read) => listMessages(read, { ...query, ...range }, list));
+    return this.database.read(caller, (read) => listMessages(read, { ...query, ...range }, list));
   }
 
   /** Shows one message and the state of its batch. */
@@ -34,8 +37,8 @@ export class MessagesController {
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The message.', type: MessageDetails })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
-  async get(@Param() { messageId }: MessagePath): Promise<MessageDetails> {
-    const message = await this.database.read((read) => findMessage(read, messageId));
+  async get(@Caller() caller: Principal, @Param() { messageId }: MessagePath): Promise<MessageDetails> {
+    const message = await this.database.read(caller, (read) => findMessage(read, messageId));
     return message ?? notFound();
   }
 
@@ -46,8 +49,8 @@ export class MessagesController {
     content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
   })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
-  async payload(@Param() { messageId }: MessagePath, @Res() response: Response): Promise<void> {
-    const { payload, messageHash } = (await this.database.read((read) => findPayload(read, messageId))) ?? notFound();
+  async payload(@Caller() caller: Principal, @Param() { messageId }: MessagePath, @Res() response: Response): Promise<void> {
+    const { payload, messageHash } = (await this.database.read(caller, (read) => findPayload(read, messageId))) ?? notFound();
     const hash = createHash('sha256').update(payload).digest('hex');
     response
       // A device chose these bytes: they are never shown as a page of ours.

@@ -58,8 +58,9 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
   return messagePage(rows, list, (row) => [row.messageId]);
 }
 
-/** The tenants to look at: the one asked for, or those that own a device of this name, since its index begins with the tenant. */
+/** The tenants to look at: the reader's own, the one asked for, or those that own a device of this name, since its index begins with the tenant. */
 async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFilter): Promise<string[] | undefined> {
+  if (read.tenantId !== null) return tenantId === undefined || tenantId === read.tenantId ? [read.tenantId] : [];
   if (tenantId !== undefined) return [tenantId];
   if (deviceId === undefined) return undefined;
   const rows = await read<{ tenantId: string }>(`SELECT tenant_id AS "tenantId" FROM devices WHERE device_id = $1`, [deviceId]);
@@ -98,8 +99,8 @@ export async function findMessage(read: Reader, messageId: string): Promise<Mess
        json_build_object('status', b.status, 'logIndex', b.log_index::text,
                          'batchHash', CASE WHEN b.status NOT IN ('pending', 'hashing') THEN b.batch_hash END) AS batch
      FROM messages m JOIN batches b USING (batch_id)
-     WHERE m.message_id = $1::uuid`,
-    [messageId],
+     WHERE m.message_id = $1::uuid AND ($2::text IS NULL OR m.tenant_id = $2)`,
+    [messageId, read.tenantId],
   );
   return row && { ...summary(row), nonce: row.nonce, packetId: row.packetId, batch: row.batch satisfies MessageBatch };
 }
@@ -111,8 +112,9 @@ export interface StoredPayload {
 
 export async function findPayload(read: Reader, messageId: string): Promise<StoredPayload | undefined> {
   const rows = await read<StoredPayload>(
-    `SELECT m.payload, m.message_hash AS "messageHash" FROM messages m WHERE m.message_id = $1::uuid`,
-    [messageId],
+    `SELECT m.payload, m.message_hash AS "messageHash" FROM messages m
+     WHERE m.message_id = $1::uuid AND ($2::text IS NULL OR m.tenant_id = $2)`,
+    [messageId, read.tenantId],
   );
   return rows[0];
 }

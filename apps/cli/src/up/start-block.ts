@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+
 export interface Started {
   seconds: number;
   apiUrl: string;
@@ -8,6 +10,8 @@ export interface Started {
   host: string;
   dataDir: string;
   simulating: boolean;
+  /** While there is no key yet. */
+  setupToken: string | undefined;
 }
 
 /** An address without its password: what is somebody else's is not printed in clear. */
@@ -35,11 +39,12 @@ export function startBlock(started: Started): string {
     ...rows.map(([name, value]) => `  ${name.padEnd(14)}${value}`),
     '',
     ...notes(started).map((note) => (note === '' ? '' : `  ${note}`)),
+    ...firstKey(started),
     started.simulating ? '  Ten simulated energy meters are sending. Look at their batches:' : '  Publish a reading, then look at it:',
     ...(started.simulating
       ? []
       : [`    mosquitto_pub${address} -q 1 -t veep/factory1/line1/METER_0001/data -m '{"deviceId":"METER_0001","kwh":15.7}'`]),
-    `    curl -s '${started.apiUrl}/api/v1/${started.simulating ? 'batches' : 'messages?deviceId=METER_0001'}'`,
+    `    curl -s -H "Authorization: Bearer $TALLYSTICK_API_KEY" '${started.apiUrl}/api/v1/${started.simulating ? 'batches' : 'messages?deviceId=METER_0001'}'`,
     '',
     '  Ctrl-C stops everything; the data stays.',
     '',
@@ -53,6 +58,17 @@ const BROKERS: Record<Started['broker'], string> = {
   external: 'yours',
 };
 
+function firstKey({ setupToken, dataDir }: Started): string[] {
+  if (setupToken === undefined) return [];
+  return [
+    '  The API wants a key, and there is none yet. In another terminal:',
+    '    export TALLYSTICK_API_KEY=$(npm run -s tallystick -- keys create --label me)',
+    `  or, within an hour and once, POST /api/v1/keys with the bearer ${setupToken}`,
+    `  (also in ${join(dataDir, 'setup-token')}).`,
+    '',
+  ];
+}
+
 function notes({ broker, host }: Started): string[] {
   const all = [];
   if (broker === 'aedes') {
@@ -63,9 +79,9 @@ function notes({ broker, host }: Started): string[] {
     );
   }
   if (['127.0.0.1', 'localhost', '::1'].includes(host)) {
-    all.push('HTTP listens on this machine only. There is no access control yet: do not expose the ports.', '');
+    all.push('HTTP listens on this machine only. The broker lets everybody in who reaches it: do not expose its port.', '');
   } else {
-    all.push(`HTTP listens on ${host}, and there is NO ACCESS CONTROL yet: whoever reaches it reads everything.`, '');
+    all.push(`HTTP listens on ${host} without TLS: keys and data can be read on the way.`, '');
   }
   return all;
 }

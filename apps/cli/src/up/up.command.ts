@@ -10,6 +10,8 @@ import { migrateDatabase } from '../migrate/migrate.command.js';
 import { CliError } from '../problem.js';
 import { ChildApp, mainOf } from './child-app.js';
 import { lockFolder } from './folder-lock.js';
+import { serviceAddresses } from './service-addresses.js';
+import { writeSetupToken } from './setup-token-file.js';
 import { masked, startBlock } from './start-block.js';
 import { UpConfig } from './up.config.js';
 
@@ -122,10 +124,12 @@ class Supervisor {
     if (this.isStopping) return;
     const applied = await migrateDatabase(databaseUrl);
     if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
+    const addressOf = this.postgres ? await serviceAddresses(databaseUrl) : () => databaseUrl;
+    const setupToken = await writeSetupToken(databaseUrl, this.dataDir);
     for (const { name, port, env, isEssential } of APPS) {
       if (this.isStopping) return;
       // What is given as a value must not also be given as a file.
-      const addresses = { DATABASE_URL: databaseUrl, DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
+      const addresses = { DATABASE_URL: addressOf(name), DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
       this.startApp(name, [], { ...addresses, ...env, PORT: String(port(this.config)) }, isEssential);
     }
     // A broker of one's own may keep $SYS to itself: then the watcher says so, and the rest works without it.
@@ -143,6 +147,7 @@ class Supervisor {
         host: this.config.host,
         dataDir: this.dataDir,
         simulating: simulate,
+        setupToken,
       })}\n`,
     );
   }

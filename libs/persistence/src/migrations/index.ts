@@ -9,6 +9,7 @@ import { DefinerSearchPath1793000000007 } from './1793000000007-definer-search-p
 import { JsonIndexPendingList1793000000008 } from './1793000000008-json-index-pending-list.js';
 import { MetricRollUps1793000000009 } from './1793000000009-metric-roll-ups.js';
 import { DerivedHistory1793000000010 } from './1793000000010-derived-history.js';
+import { Access1793000000012 } from './1793000000012-access.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   JsonIndexPendingList1793000000008,
   MetricRollUps1793000000009,
   DerivedHistory1793000000010,
+  Access1793000000012,
 ];
