@@ -55,6 +55,17 @@ export const DIFFERENCE_REASONS = [
 ] as const;
 export type DifferenceReason = (typeof DIFFERENCE_REASONS)[number];
 
+/** Those that a row itself can have. */
+export const MESSAGE_FAULTS = [
+  'payload_altered',
+  'message_altered',
+  'message_moved',
+  'message_added',
+  'tenant_altered',
+  'raw_data_altered',
+] as const satisfies readonly DifferenceReason[];
+export type MessageFault = (typeof MESSAGE_FAULTS)[number];
+
 /** One thing that is not as it was. A missing message has no id, altered leaf hashes have neither. */
 export interface Difference {
   reason: DifferenceReason;
@@ -107,7 +118,7 @@ function leafOf(row: StoredMessage): Uint8Array | undefined {
 
 /** Compares a batch with all rows that carry its id, in order of leaf index, and names what differs. */
 export function verifyBatch(batch: StoredBatch, messages: readonly CheckedMessage[]): BatchVerification {
-  const storedHash = batch.isSealed ? batch.batchHash : bytesToHex(batch.openRoot);
+  const storedHash = storedRootOf(batch);
   const calculatedHash = rootOfMessages(messages);
   const expected = expectedLeaves(batch);
   const differences = [...rowDifferences(batch, messages), ...placeDifferences(batch.messageCount, messages, expected)];
@@ -120,6 +131,45 @@ export function verifyBatch(batch: StoredBatch, messages: readonly CheckedMessag
     actualMessageCount: messages.length,
     differences,
   };
+}
+
+export interface MessageVerification {
+  isValid: boolean;
+  leafHash: string | null;
+  /** The batch's leaves have this one at the message's place, and their root is the batch's. */
+  isInBatch: boolean;
+  storedRoot: string;
+  calculatedRoot: string | null;
+  faults: MessageFault[];
+}
+
+/** Whether one message can be checked by the leaf hashes of its batch, whatever its other rows are like by now. */
+export function keepsLeaves(batch: StoredBatch): boolean {
+  return Array.isArray(expectedLeaves(batch));
+}
+
+/**
+ * Compares one message with its batch: with the leaf hashes kept at sealing, or where there are none that make the root
+ * (`keepsLeaves`), with all rows of the batch, in order of leaf index; then a root that differs says of no row that it is the one.
+ */
+export function verifyMessage(batch: StoredBatch, message: CheckedMessage, rows: readonly CheckedMessage[]): MessageVerification {
+  const storedRoot = storedRootOf(batch);
+  const leaves = expectedLeaves(batch);
+  const calculatedRoot = Array.isArray(leaves) ? bytesToHex(rootOf(leaves, sha256)) : rootOfMessages(rows);
+  const ofMessage = [...rowDifferences(batch, [message]), ...placeDifferences(batch.messageCount, [message], leaves)];
+  const faults = ofMessage.flatMap(({ reason, messageId }) => (messageId !== null && isMessageFault(reason) ? [reason] : []));
+  const isMisplaced = faults.some((fault) => fault.startsWith('message_'));
+  const isInBatch = !isMisplaced && calculatedRoot === storedRoot;
+  const leafHash = message.leafHash ? bytesToHex(message.leafHash) : null;
+  return { isValid: isInBatch && faults.length === 0, leafHash, isInBatch, storedRoot, calculatedRoot, faults };
+}
+
+function isMessageFault(reason: DifferenceReason): reason is MessageFault {
+  return (MESSAGE_FAULTS as readonly DifferenceReason[]).includes(reason);
+}
+
+function storedRootOf({ isSealed, batchHash, openRoot }: StoredBatch): string {
+  return isSealed ? batchHash : bytesToHex(openRoot);
 }
 
 function rootOfMessages(messages: readonly CheckedMessage[]): string | null {

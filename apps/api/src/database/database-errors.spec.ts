@@ -1,4 +1,4 @@
-import { databaseUnavailable, DatabaseUnavailableError, statementGivenUp } from './database-errors.js';
+import { databaseUnavailable, DatabaseUnavailableError, isDataException, statementGivenUp } from './database-errors.js';
 
 const coded = (code: string) => Object.assign(new Error('x'), { code });
 
@@ -39,4 +39,13 @@ describe('statementGivenUp', () => {
     [new Error('Query read timeout'), false],
     ['57014', false],
   ])('%s: %s', (error, expected) => expect(statementGivenUp(error)).toBe(expected));
+});
+
+describe('isDataException', () => {
+  it.each([
+    [coded('22P05'), true],
+    [coded('22003'), true],
+    [coded('42601'), false],
+    [new Error('22P05'), false],
+  ])('%j', (error, is) => expect(isDataException(error)).toBe(is));
 });

@@ -32,6 +32,12 @@ const UNAVAILABLE_SQLSTATE = /^(08(?!P01)|53|57(?!014)|28|3D)/;
 const UNCODED =
   /^(timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error)/;
 
+/** Whether a value is one that PostgreSQL cannot take (class 22, data exception): JSON that jsonb cannot hold, for one. */
+export function isDataException(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && /^22[0-9A-Z]{3}$/.test(code);
+}
+
 /** Whether PostgreSQL gave a statement up that it had begun. */
 export function statementGivenUp(error: unknown): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === CANCELLED_SQLSTATE;

@@ -1,5 +1,5 @@
 import { Problem } from './problem.js';
-import { timeRange } from './time-range.js';
+import { spanMs, timeRange } from './time-range.js';
 
 const nowMs = Date.parse('2026-11-21T12:00:00Z');
 const day = (text: string) => new Date(`${text}T00:00:00Z`);
@@ -24,4 +24,12 @@ describe('timeRange', () => {
     ['ten years', { from: day('2016-11-01'), to: day('2026-11-01') }],
     ['ten years until now', { from: day('2016-11-01') }],
   ])('refuses %s', (_, range) => expect(() => timeRange(range, { nowMs, bounded: false })).toThrow(Problem));
+});
+
+describe('spanMs', () => {
+  it('lasts until the end, or until now, and for ever without a beginning', () => {
+    expect(spanMs({ from: day('2026-11-01'), to: day('2026-11-02') }, nowMs)).toBe(86_400_000);
+    expect(spanMs({ from: day('2026-11-21') }, nowMs)).toBe(12 * 3_600_000);
+    expect(spanMs({ to: day('2026-11-02') }, nowMs)).toBe(Infinity);
+  });
 });

@@ -1,6 +1,6 @@
 import { invalidParameter } from './problem.js';
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 const DEFAULT_SPAN_MS = DAY_MS;
 
 /** Half-open: from <= t < to. A missing end is open. */
@@ -23,4 +23,9 @@ export function timeRange(
   if (from && endMs - from.getTime() > maxDays * DAY_MS)
     throw invalidParameter('from', `must be at most ${maxDays} days before to (or now)`);
   return { from, to: asked.to };
+}
+
+/** How long a range is that has a beginning; without an end it lasts until now. */
+export function spanMs({ from, to }: TimeRange, nowMs: number): number {
+  return from ? (to?.getTime() ?? nowMs) - from.getTime() : Infinity;
 }

@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto';
-import { Controller, Get, Header, Param, Query, Res } from '@nestjs/common';
+import { Controller, Get, Header, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
+import { verifyStoredMessage } from '../batches/verify-batch.queries.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListRequest } from '../http/list.js';
-import { Problem } from '../http/problem.js';
-import { timeRange } from '../http/time-range.js';
+import { invalidParameter, Problem } from '../http/problem.js';
+import { DAY_MS, spanMs, timeRange } from '../http/time-range.js';
+import { containedJsonFault } from './contained-json.js';
+import { MessageVerificationResult } from './message-verification.dto.js';
 import { MessageDetails, MessagePage, MessagePath, MessagesQuery } from './messages.dto.js';
-import { findMessage, findPayload, listMessages } from './messages.queries.js';
+import { findMessage, findPayload, isJsonb, listMessages } from './messages.queries.js';
 
 @ApiTags('messages')
 @Controller('api/v1/messages')
@@ -20,7 +23,7 @@ export class MessagesController {
 
   /**
    * Lists messages, newest first.
-   * @remarks Without `deviceId`, `batchId`, `hash`, `from` and `to` the last 24 hours.
+   * @remarks Without `deviceId`, `batchId`, `hash`, `from` and `to` the last 24 hours. `data` finds messages by what their JSON says.
    */
   @Get()
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
@@ -29,7 +32,12 @@ export class MessagesController {
     const list = new ListRequest('messages', ['uuid'], query);
     const bounded = query.deviceId === undefined && query.batchId === undefined && query.hash === undefined;
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
-    return this.database.read(caller, (read) => listMessages(read, { ...query, ...range }, list));
+    const { data } = query;
+    if (data !== undefined) assertSearchable(data, caller, bounded ? spanMs(range, list.nowMs) : 0);
+    return this.database.read(caller, async (read) => {
+      if (data !== undefined && !(await isJsonb(read, data))) throw invalidParameter('data', 'is JSON that PostgreSQL cannot hold');
+      return listMessages(read, { ...query, ...range }, list);
+    });
   }
 
   /** Shows one message and the state of its batch. */
@@ -61,6 +69,30 @@ export class MessagesController {
       .set('Cache-Control', hash === messageHash ? 'private, max-age=31536000, immutable' : 'no-store')
       .send(payload);
   }
+
+  /**
+   * Recomputes a message's hash from its bytes, and its leaf and place in the batch's tree.
+   * @remarks A sealed batch is compared by the leaf hashes kept at sealing, so what happened to its other messages does not matter here.
+   * This checks the database against itself: whoever can alter messages and batch alike is found by the transparency log.
+   */
+  @Post(':messageId/verify')
+  @HttpCode(200)
+  @ApiOkResponse({ description: 'The result, also when the message is not valid.', type: MessageVerificationResult })
+  @Failures({ notFound: 'MESSAGE_NOT_FOUND', body: true })
+  async verify(@Caller() caller: Principal, @Param() { messageId }: MessagePath): Promise<MessageVerificationResult> {
+    return (await this.database.read(caller, (read) => verifyStoredMessage(read, messageId))) ?? notFound();
+  }
+}
+
+/** What a client takes for 24 hours ago is a little longer ago when we read it, and its clock may differ. */
+const SLACK_MS = 5 * 60_000;
+
+/** The index of raw_data is of no use under row-level security, so whoever is bound by it must narrow the search otherwise. */
+function assertSearchable(data: string, { isPlatform }: Principal, rangeMs: number): void {
+  const fault = containedJsonFault(data);
+  if (fault !== undefined) throw invalidParameter('data', fault);
+  if (!isPlatform && rangeMs > DAY_MS + SLACK_MS)
+    throw invalidParameter('data', 'needs a deviceId, a batchId, a hash, or a range of at most 24 hours');
 }
 
 function notFound(): never {

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { BATCH_STATUSES, type BatchStatus } from '@tallystick/persistence';
+import { IsOptional, IsString } from 'class-validator';
 import { ListQuery } from '../http/list-query.dto.js';
 import { Identifier, Instant, Sha256Hex, Uuid } from '../http/parameters.js';
 
@@ -22,8 +23,21 @@ export class MessagesQuery extends ListQuery {
   @Identifier()
   tenantId?: string;
 
+  /** Messages whose topic named this site. */
+  @Identifier()
+  siteId?: string;
+
   @Uuid()
   batchId?: string;
+
+  /**
+   * JSON that the payload must contain, as PostgreSQL's `@>` has it: `{"metadata":{"firmware_version":"2.1.0"}}`. An object or array of
+   * at most 2,048 bytes with a value in it. Without `deviceId`, `batchId` or `hash` a tenant's key may ask for 24 hours at most.
+   */
+  @ApiProperty({ required: false, type: String, maxLength: 2048, example: '{"deviceId":"SENSOR_001"}' })
+  @IsOptional()
+  @IsString({ message: 'must be given once' })
+  data?: string;
 
   /** Received at or after this time (RFC 3339 with offset). */
   @Instant()

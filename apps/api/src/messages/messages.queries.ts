@@ -1,5 +1,6 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
+import { isDataException } from '../database/database-errors.js';
 import type { ListRequest, Page } from '../http/list.js';
 import type { TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
@@ -20,7 +21,10 @@ export interface MessagesFilter extends TimeRange {
   hash?: string;
   deviceId?: string;
   tenantId?: string;
+  siteId?: string;
   batchId?: string;
+  /** JSON text that the payload contains. */
+  data?: string;
 }
 
 /** Newest first. */
@@ -32,6 +36,9 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
   const tenants = await tenantsOf(read, filter);
   // Equality wherever it can be: only then does the device's index give the rows in order.
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
+  const fromId = filter.from && uuidv7Floor(filter.from.getTime());
+  const beforeId = messageId ?? (filter.to && uuidv7Floor(filter.to.getTime()));
+  const found = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
   const rows = await read<MessageRow>(
     page(
       `WHERE ($1::text IS NULL OR m.message_hash = $1)
@@ -40,7 +47,10 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
          AND ($4::text[] IS NULL OR m.tenant_id = ANY ($4))
          AND ($5::uuid IS NULL OR m.batch_id = $5)
          AND ($6::uuid IS NULL OR m.message_id >= $6)
-         AND ($7::uuid IS NULL OR m.message_id < $7)`,
+         AND ($7::uuid IS NULL OR m.message_id < $7)
+         AND ($9::text IS NULL OR m.site_id = $9)
+         AND ($10::jsonb IS NULL OR m.raw_data @> $10)
+         AND ($11::uuid[] IS NULL OR m.message_id = ANY ($11))`,
       order,
       '$8',
     ),
@@ -50,12 +60,43 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
       tenantId,
       otherTenants,
       filter.batchId,
-      filter.from && uuidv7Floor(filter.from.getTime()),
-      messageId ?? (filter.to && uuidv7Floor(filter.to.getTime())),
+      fromId,
+      beforeId,
       list.limit + 1,
+      filter.siteId,
+      filter.data,
+      found,
     ],
   );
   return messagePage(rows, list, (row) => [row.messageId]);
+}
+
+/**
+ * The page's messages by the JSON index, for a reader of the whole platform who names nothing narrower; undefined for others, who
+ * find them by what they name.
+ */
+async function messagesContaining(
+  read: Reader,
+  { data, deviceId, batchId, hash }: MessagesFilter,
+  narrowedBy: unknown[],
+): Promise<string[] | undefined> {
+  if (data === undefined || read.tenantId !== null || (deviceId ?? batchId ?? hash) !== undefined) return undefined;
+  const rows = await read<{ messageId: string }>(`SELECT messages_containing($1, $2, $3, $4, $5, $6) AS "messageId"`, [
+    data,
+    ...narrowedBy,
+  ]);
+  return rows.map((row) => row.messageId);
+}
+
+/** Whether jsonb can hold a JSON text: no U+0000, no number too large. If not, nothing more can be asked in this transaction. */
+export async function isJsonb(read: Reader, text: string): Promise<boolean> {
+  try {
+    await read(`SELECT $1::jsonb`, [text]);
+    return true;
+  } catch (error) {
+    if (!isDataException(error)) throw error;
+    return false;
+  }
 }
 
 /** The tenants to look at: the reader's own, the one asked for, or those that own a device of this name, since its index begins with the tenant. */

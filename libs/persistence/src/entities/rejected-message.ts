@@ -23,6 +23,7 @@ export type RejectionStatus = (typeof REJECTION_STATUSES)[number];
 @Entity('rejected_messages')
 @Check('check_rejection_status', `"status" IN (${REJECTION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
 @Index('idx_rejected_messages_received_at', { synchronize: false })
+@Index('idx_rejected_messages_tenant', { synchronize: false })
 export class RejectedMessage {
   @PrimaryColumn('uuid', { name: 'rejection_id', primaryKeyConstraintName: 'rejected_messages_pkey' })
   rejectionId: string;
