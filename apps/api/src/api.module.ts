@@ -18,6 +18,7 @@ import { ProblemFilter } from './http/problem.filter.js';
 import { RootController } from './http/root.controller.js';
 import { UndeclaredInputGuard } from './http/undeclared-input.guard.js';
 import { MessagesController } from './messages/messages.controller.js';
+import { RejectionsController } from './rejections/rejections.controller.js';
 
 const DATABASE_CHECK = Symbol('DATABASE_CHECK');
 
@@ -34,6 +35,7 @@ export class ApiModule {
         BatchesController,
         MessagesController,
         DevicesController,
+        RejectionsController,
         BrokersController,
       ],
       providers: [

@@ -17,11 +17,14 @@ const POLICIES: Record<string, 'public' | { scope: Scope; platformOnly?: true }>
   'POST /api/v1/keys': { scope: 'keys:admin', platformOnly: true },
   'GET /api/v1/keys': { scope: 'keys:admin', platformOnly: true },
   'DELETE /api/v1/keys/{keyId}': { scope: 'keys:admin', platformOnly: true },
+  'PATCH /api/v1/devices/{deviceId}': { scope: 'devices:write' },
+  'POST /api/v1/rejections/{rejectionId}/discard': { scope: 'rejections:write' },
 };
 const POLICIES_BY_PREFIX: [string, { scope: Scope; platformOnly?: true }][] = [
   ['/api/v1/batches', { scope: 'telemetry:read' }],
   ['/api/v1/messages', { scope: 'telemetry:read' }],
   ['/api/v1/devices', { scope: 'telemetry:read' }],
+  ['/api/v1/rejections', { scope: 'telemetry:read' }],
   ['/api/v1/brokers', { scope: 'broker:read', platformOnly: true }],
 ];
 
@@ -114,6 +117,7 @@ describe('access', () => {
         ['POST', '/api/v1/batches/ID/verify'],
         ['GET', '/api/v1/messages/ID'],
         ['GET', '/api/v1/messages/ID/payload'],
+        ['POST', '/api/v1/messages/ID/verify'],
       ] as const) {
         const theirs = path.includes('batches') ? ofB.batchId : ofB.messages[0]!.messageId;
         expect((await api.ask(path.replace('ID', theirs), { method })).status).toBe(200);
@@ -133,6 +137,7 @@ describe('access', () => {
         '/api/v1/messages?deviceId=METER_B',
         '/api/v1/devices?limit=500',
         '/api/v1/devices?tenantId=tenant-b',
+        '/api/v1/rejections?tenantId=tenant-b',
       ]) {
         const { status, body } = await api.ask<{ items: { tenantId: string }[] }>(path, { headers: { Authorization: `Bearer ${keyOfA}` } });
         const tenants = new Set(body.items.map(({ tenantId }) => tenantId));

@@ -138,3 +138,37 @@ export async function insertMessage(sql: pg.Client, batch: BatchRow, leafIndex: 
     ],
   );
 }
+
+export interface RejectionOptions {
+  tenantId?: string | null;
+  topic?: string;
+  payload?: string | Buffer;
+  /** Size of a payload of which `payload` is the beginning. */
+  wholeSize?: number;
+  reason?: string;
+  receivedAt?: Date;
+}
+
+/** A row of the quarantine; its id. */
+export async function insertRejection(sql: pg.Client, options: RejectionOptions = {}): Promise<string> {
+  const { tenantId = 'factory1', topic = 'veep/factory1/line1/SENSOR_001/data', reason = 'not_json', receivedAt = new Date() } = options;
+  const payload = Buffer.from(options.payload ?? 'no JSON');
+  const rejectionId = uuidv7At(receivedAt);
+  await sql.query(
+    `INSERT INTO rejected_messages (rejection_id, received_at, tenant_id, topic, payload, truncated, payload_size, payload_hash, reason, detail,
+                                    receiver, qos, packet_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'in words', 'bridge-1', 1, 7)`,
+    [
+      rejectionId,
+      receivedAt,
+      tenantId,
+      topic,
+      payload,
+      options.wholeSize !== undefined,
+      options.wholeSize ?? payload.length,
+      sha256(payload).toString('hex'),
+      reason,
+    ],
+  );
+  return rejectionId;
+}

@@ -11,6 +11,8 @@ export const PROBLEMS = {
   BATCH_NOT_FOUND: { status: 404, title: 'There is no such batch' },
   MESSAGE_NOT_FOUND: { status: 404, title: 'There is no such message' },
   DEVICE_NOT_FOUND: { status: 404, title: 'There is no such device' },
+  REJECTION_NOT_FOUND: { status: 404, title: 'There is no such rejection' },
+  REJECTION_NOT_NEW: { status: 409, title: 'The rejection was decided about before' },
   BROKER_NOT_FOUND: { status: 404, title: 'There is no such broker' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this address' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'This address does not take this method' },

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { Controller, Get, Header, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import { ApiConflictResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { recordAct } from '@tallystick/access';
+import type { Response } from 'express';
+import { Access, Caller } from '../auth/access.js';
+import type { Principal } from '../auth/principal.js';
+import { Database } from '../database/database.js';
+import { Failures, problemContent } from '../http/documented.js';
+import { ListRequest } from '../http/list.js';
+import { Problem } from '../http/problem.js';
+import { requestIdOf } from '../http/request-id.js';
+import { timeRange } from '../http/time-range.js';
+import { RejectionPage, RejectionPath, RejectionsQuery, RejectionSummary } from './rejections.dto.js';
+import { discardRejection, findRejectedPayload, findRejection, listRejections } from './rejections.queries.js';
+
+/** The quarantine. What no tenant can be told of is the platform's. */
+@ApiTags('rejections')
+@Controller('api/v1/rejections')
+export class RejectionsController {
+  constructor(private readonly database: Database) {}
+
+  /** Lists rejected messages, newest first. */
+  @Get()
+  @Access('telemetry:read')
+  @ApiOkResponse({ description: 'A page of rejections.', type: RejectionPage })
+  @Failures()
+  async list(@Caller() caller: Principal, @Query() query: RejectionsQuery): Promise<RejectionPage> {
+    const list = new ListRequest('rejections', ['time', 'uuid'], query);
+    const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
+    return this.database.read(caller, (read) => listRejections(read, { ...query, ...range }, list));
+  }
+
+  /** Shows one rejected message. */
+  @Get(':rejectionId')
+  @Access('telemetry:read')
+  @Header('Cache-Control', 'no-cache')
+  @ApiOkResponse({ description: 'The rejection.', type: RejectionSummary })
+  @Failures({ notFound: 'REJECTION_NOT_FOUND' })
+  async get(@Caller() caller: Principal, @Param() { rejectionId }: RejectionPath): Promise<RejectionSummary> {
+    return (await this.database.read(caller, (read) => findRejection(read, rejectionId))) ?? notFound();
+  }
+
+  /** Returns the bytes of the payload as they were received, or the first of them when it was `truncated`. */
+  @Get(':rejectionId/payload')
+  @Access('telemetry:read')
+  @ApiOkResponse({
+    description: 'The bytes. `ETag` is their SHA-256 in hex.',
+    content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+  })
+  @Failures({ notFound: 'REJECTION_NOT_FOUND' })
+  async payload(@Caller() caller: Principal, @Param() { rejectionId }: RejectionPath, @Res() response: Response): Promise<void> {
+    const payload = (await this.database.read(caller, (read) => findRejectedPayload(read, rejectionId))) ?? notFound();
+    response
+      // A stranger chose these bytes: they are never shown as a page of ours.
+      .attachment(`${rejectionId}.bin`)
+      .type('application/octet-stream')
+      .set('ETag', `"${createHash('sha256').update(payload).digest('hex')}"`)
+      .send(payload);
+  }
+
+  /**
+   * Marks a rejection as discarded: somebody has looked at it, and it stays out.
+   * @remarks The bytes stay until the quarantine's bound removes them. The act is in the audit log.
+   */
+  @Post(':rejectionId/discard')
+  @HttpCode(200)
+  @Access('rejections:write')
+  @ApiOkResponse({ description: 'The rejection as it is now.', type: RejectionSummary })
+  @ApiConflictResponse({ description: '`REJECTION_NOT_NEW`: it was decided about before', content: problemContent })
+  @Failures({ notFound: 'REJECTION_NOT_FOUND', body: true })
+  async discard(
+    @Caller() caller: Principal,
+    @Param() { rejectionId }: RejectionPath,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RejectionSummary> {
+    const actor = { name: caller.name, requestId: requestIdOf(response) };
+    return this.database.write(caller, async (run) => {
+      const discarded = await discardRejection(run, rejectionId);
+      if (!discarded) {
+        const { status } = (await findRejection(run, rejectionId)) ?? notFound();
+        throw new Problem('REJECTION_NOT_NEW', `Only a new rejection can be discarded; this one is ${status}.`);
+      }
+      await recordAct(run, actor, { action: 'rejection.discard', object: rejectionId, details: { tenantId: discarded.tenantId } });
+      return discarded;
+    });
+  }
+}
+
+function notFound(): never {
+  throw new Problem('REJECTION_NOT_FOUND', 'No rejection has this id.');
+}
