@@ -1,5 +1,5 @@
 import { DatabaseSettings, Group, HttpSettings, Setting } from '@tallystick/config';
-import { Equals, IsBoolean, IsInt, IsString, Min, ValidateIf } from 'class-validator';
+import { Equals, IsBoolean, IsInt, IsString, Max, Min, ValidateIf } from 'class-validator';
 import { LOOPBACK } from './http/known-host.js';
 
 export class ApiConfig {
@@ -29,6 +29,12 @@ export class ApiConfig {
   @IsInt()
   @Min(1)
   readonly rateLimit: number = 1000;
+
+  @Setting({ env: 'STALL_LIMIT_S', describe: 'Seconds after which a client of an export or a stream that takes nothing is cut off.' })
+  @IsInt()
+  @Min(1)
+  @Max(3600)
+  readonly stallLimitS: number = 60;
 
   @Setting({
     env: 'DATABASE_ALLOW_OWNER',

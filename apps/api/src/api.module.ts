@@ -12,13 +12,18 @@ import { BatchesController } from './batches/batches.controller.js';
 import { BrokersController } from './brokers/brokers.controller.js';
 import { ALLOW_OWNER, Database } from './database/database.js';
 import { DevicesController } from './devices/devices.controller.js';
+import { ExportController } from './export/export.controller.js';
+import { Exports } from './export/exports.js';
 import { AnswerInterceptor } from './http/answer.interceptor.js';
 import { inputPipe } from './http/input.pipe.js';
+import { STALL_LIMIT } from './http/paced-body.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { RootController } from './http/root.controller.js';
 import { UndeclaredInputGuard } from './http/undeclared-input.guard.js';
 import { MessagesController } from './messages/messages.controller.js';
 import { RejectionsController } from './rejections/rejections.controller.js';
+import { StreamController } from './stream/stream.controller.js';
+import { Streams } from './stream/streams.js';
 
 const DATABASE_CHECK = Symbol('DATABASE_CHECK');
 
@@ -37,6 +42,8 @@ export class ApiModule {
         DevicesController,
         RejectionsController,
         BrokersController,
+        ExportController,
+        StreamController,
       ],
       providers: [
         Database,
@@ -45,8 +52,11 @@ export class ApiModule {
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: ALLOW_OWNER, useValue: config.allowOwner },
         { provide: RATE_LIMIT, useValue: config.rateLimit },
+        { provide: STALL_LIMIT, useValue: config.stallLimitS * 1_000 },
         Authenticator,
         RateLimits,
+        Exports,
+        Streams,
         // Who may not ask learns nothing of what can be asked: this guard comes first.
         { provide: APP_GUARD, useClass: AccessGuard },
         { provide: APP_GUARD, useClass: UndeclaredInputGuard },

@@ -172,3 +172,29 @@ export async function insertRejection(sql: pg.Client, options: RejectionOptions 
   );
   return rejectionId;
 }
+
+/**
+ * Many messages of one batch that is still open, a millisecond apart, up to `endAt`. Their hashes and nonces are not real, and nothing
+ * but the rows' form is checked.
+ */
+export async function fillMessages(sql: pg.Client, count: number, options: { tenantId?: string; payloadBytes?: number } = {}): Promise<void> {
+  const { tenantId = 'factory1', payloadBytes = 200 } = options;
+  const startAt = new Date(Date.now() - count - 1_000);
+  await sql.query(`BEGIN`);
+  await sql.query(`SELECT set_config('session_replication_role', 'replica', true), ensure_partitions($1, now(), false)`, [startAt]);
+  await sql.query(`INSERT INTO devices (tenant_id, device_id, site_id, last_seen) VALUES ($1, 'METER', 'line1', now())`, [tenantId]);
+  const { rows } = await sql.query<{ id: string }>(
+    `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, status, created_at, open_root, receiver)
+     VALUES (gen_random_uuid(), $1, repeat('0', 64), $2, $3, now(), 'pending', $3, decode(repeat('00', 32), 'hex'), 'bridge-1') RETURNING batch_id AS id`,
+    [tenantId, count, startAt],
+  );
+  await sql.query(
+    `INSERT INTO messages (message_id, batch_id, leaf_index, tenant_id, site_id, device_id, topic, message_hash, payload, payload_size, nonce,
+                           received_at, qos, retained)
+     SELECT (left(uuidv7_floor(at)::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, $1, n, $2::varchar, 'line1', 'METER',
+       'veep/' || $2::varchar || '/line1/METER/data', repeat('0', 64), decode(repeat('78', $4::int), 'hex'), $4::int, decode(repeat('00', 16), 'hex'), at, 1, false
+     FROM generate_series(0, $5::int - 1) n, LATERAL (SELECT $3::timestamptz + n * interval '1 millisecond' AS at) t`,
+    [rows[0]!.id, tenantId, startAt, payloadBytes, count],
+  );
+  await sql.query(`COMMIT`);
+}

@@ -14,9 +14,14 @@ export type Policy = 'public' | { scope: Scope; platformOnly: boolean; setupToke
 /** Anybody may use it. */
 export const Public = () => SetMetadata(POLICY, 'public' satisfies Policy);
 
-/** Declares the policy of a route, or of all routes of a controller, and documents it. `setupToken`: such a one will do in place of a key. */
-export function Access(scope: Scope, { setupToken = false } = {}): MethodDecorator & ClassDecorator {
-  const platformOnly = PLATFORM_SCOPES.includes(scope);
+/**
+ * Declares the policy of a route, or of all routes of a controller, and documents it. `setupToken`: such a one will do in place of a key.
+ * `platformOnly`: what is read here is not of one tenant, though the scope can be.
+ */
+export function Access(
+  scope: Scope,
+  { setupToken = false, platformOnly = PLATFORM_SCOPES.includes(scope) } = {},
+): MethodDecorator & ClassDecorator {
   return applyDecorators(
     SetMetadata(POLICY, { scope, platformOnly, setupToken } satisfies Policy),
     ApiBearerAuth(),

@@ -11,11 +11,14 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
-const COLUMNS = `
+/** The columns of a summary, with the given SQL for the payload where it is JSON. */
+export function summaryColumns(payload = 'm.payload'): string {
+  return `
   m.message_id AS "messageId", m.batch_id AS "batchId", m.leaf_index AS "leafIndex", m.tenant_id AS "tenantId",
   m.site_id AS "siteId", m.device_id AS "deviceId", m.topic, m.message_hash AS "messageHash", m.payload_size AS "payloadSize",
-  CASE WHEN m.raw_data IS NOT NULL THEN m.payload END AS payload, m.raw_data_error AS "rawDataError", m.received_at AS "receivedAt", m.processed_at AS "processedAt",
+  CASE WHEN m.raw_data IS NOT NULL THEN ${payload} END AS payload, m.raw_data_error AS "rawDataError", m.received_at AS "receivedAt", m.processed_at AS "processedAt",
   m.device_timestamp AS "deviceTimestamp", m.device_seq AS "deviceSeq", m.device_signature AS "deviceSignature", m.qos, m.retained`;
+}
 
 export interface MessagesFilter extends TimeRange {
   hash?: string;
@@ -100,7 +103,7 @@ export async function isJsonb(read: Reader, text: string): Promise<boolean> {
 }
 
 /** The tenants to look at: the reader's own, the one asked for, or those that own a device of this name, since its index begins with the tenant. */
-async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFilter): Promise<string[] | undefined> {
+export async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFilter): Promise<string[] | undefined> {
   if (read.tenantId !== null) return tenantId === undefined || tenantId === read.tenantId ? [read.tenantId] : [];
   if (tenantId !== undefined) return [tenantId];
   if (deviceId === undefined) return undefined;
@@ -136,7 +139,7 @@ export async function listBatchMessages(
 /** One message with the state of its batch. */
 export async function findMessage(read: Reader, messageId: string): Promise<MessageDetails | undefined> {
   const [row] = await read<MessageRow & Omit<MessageDetails, keyof MessageSummary>>(
-    `SELECT ${COLUMNS}, encode(m.nonce, 'hex') AS nonce, m.packet_id AS "packetId",
+    `SELECT ${summaryColumns()}, encode(m.nonce, 'hex') AS nonce, m.packet_id AS "packetId",
        json_build_object('status', b.status, 'logIndex', b.log_index::text,
                          'batchHash', CASE WHEN b.status NOT IN ('pending', 'hashing') THEN b.batch_hash END) AS batch
      FROM messages m JOIN batches b USING (batch_id)
@@ -160,11 +163,12 @@ export async function findPayload(read: Reader, messageId: string): Promise<Stor
   return rows[0];
 }
 
-type MessageRow = Omit<MessageSummary, 'rawData'> & { payload: Buffer | null; found: number };
+export type SummaryRow = Omit<MessageSummary, 'rawData'> & { payload: Buffer | null };
+type MessageRow = SummaryRow & { found: number };
 
 /** `limit` rows of the condition, cut where their payloads exceed PAGE_BYTES; `found` counts the rows before the cut. */
 function page(condition: string, order: string, limit: string): string {
-  return `SELECT ${COLUMNS}, m.found
+  return `SELECT ${summaryColumns()}, m.found
     FROM (
       SELECT m.*, count(*) OVER ()::int AS found, sum(m.payload_size) OVER (ORDER BY ${order}) - m.payload_size AS bytes_before
       FROM (SELECT m.* FROM messages m ${condition} ORDER BY ${order} LIMIT ${limit}) m
@@ -179,6 +183,6 @@ function messagePage(rows: MessageRow[], list: ListRequest, keysOf: (row: Messag
   return list.page(shown.map(summary), keysOf, more);
 }
 
-function summary({ payload, ...row }: MessageRow): MessageSummary {
+export function summary({ payload, ...row }: SummaryRow): MessageSummary {
   return { ...row, rawData: payload && payloadJson(payload), found: undefined } as MessageSummary;
 }
