@@ -66,7 +66,11 @@ describe('export', () => {
           ...{ deviceId: message.deviceId, topic: message.topic, receivedAt: message.receivedAt.toISOString() },
           ...{ processedAt: expect.stringMatching(/Z$/) as string, deviceTimestamp: null, deviceSeq: null, deviceSignature: null },
           ...{ qos: 1, retained: false, packetId: 7, nonce: message.nonce.toString('hex') },
-          ...{ messageHash: createHash('sha256').update(bytes).digest('hex'), payloadSize: bytes.length, payload: bytes.toString('base64') },
+          ...{
+            messageHash: createHash('sha256').update(bytes).digest('hex'),
+            payloadSize: bytes.length,
+            payload: bytes.toString('base64'),
+          },
         });
       }
     });
@@ -135,7 +139,12 @@ describe('export', () => {
     it('has events and values in order, and takes the filters of the lists', async () => {
       const events = await rowsOf('events?broker=local');
       expect(events.map((row) => row['client'])).toEqual(hostile);
-      expect(events[0]).toMatchObject({ eventId: expect.stringMatching(/^\d+$/) as string, action: 'connected', truncated: false, lineCount: 1 });
+      expect(events[0]).toMatchObject({
+        eventId: expect.stringMatching(/^\d+$/) as string,
+        action: 'connected',
+        truncated: false,
+        lineCount: 1,
+      });
       expect(await rowsOf('events?broker=local&action=subscribe')).toEqual([]);
       expect(await rowsOf(`events?broker=local&client=-5&from=${String(events[6]!['ts'])}`)).toEqual([events[6]]);
       expect(await rowsOf(`events?broker=local&to=${String(events[2]!['ts'])}`)).toEqual(events.slice(0, 2));

@@ -177,7 +177,11 @@ export async function insertRejection(sql: pg.Client, options: RejectionOptions 
  * Many messages of one batch that is still open, a millisecond apart, up to `endAt`. Their hashes and nonces are not real, and nothing
  * but the rows' form is checked.
  */
-export async function fillMessages(sql: pg.Client, count: number, options: { tenantId?: string; payloadBytes?: number } = {}): Promise<void> {
+export async function fillMessages(
+  sql: pg.Client,
+  count: number,
+  options: { tenantId?: string; payloadBytes?: number } = {},
+): Promise<void> {
   const { tenantId = 'factory1', payloadBytes = 200 } = options;
   const startAt = new Date(Date.now() - count - 1_000);
   await sql.query(`BEGIN`);

@@ -62,7 +62,7 @@ describe('stream', () => {
   const open: Listener[] = [];
   const listen = async (topics: string[], given: { key?: string; cookie?: string; after?: string } = {}) => {
     const { key = api.key, cookie, after } = given;
-    const query = new URLSearchParams(topics.map((topic) => ['topics', topic]));
+    const query = new URLSearchParams(topics.map((topic): [string, string] => ['topics', topic]));
     const listener = await Listener.of(`${api.app.url}/api/v1/stream?${query.toString()}`, {
       ...(cookie === undefined ? { Authorization: `Bearer ${key}` } : { Cookie: cookie }),
       ...(after !== undefined && { 'Last-Event-ID': after }),
@@ -164,12 +164,18 @@ describe('stream', () => {
     expect([...new Set(replayA.events.map(({ data }) => data.tenantId))]).toEqual(['tenant-a']);
   });
 
-  it.each(['', '?topics=', '?topics=a%23', '?topics=a/%23/b', '?topics=%24share/g/a', `?topics=${'a/'.repeat(201)}`, '?topics=a&x=1', '?topic=a'])(
-    'is refused with %j',
-    async (query) => {
-      expect((await api.ask(`/api/v1/stream${query}`)).body).toMatchObject({ status: 400, code: 'INVALID_PARAMETER' });
-    },
-  );
+  it.each([
+    '',
+    '?topics=',
+    '?topics=a%23',
+    '?topics=a/%23/b',
+    '?topics=%24share/g/a',
+    `?topics=${'a/'.repeat(201)}`,
+    '?topics=a&x=1',
+    '?topic=a',
+  ])('is refused with %j', async (query) => {
+    expect((await api.ask(`/api/v1/stream${query}`)).body).toMatchObject({ status: 400, code: 'INVALID_PARAMETER' });
+  });
   it('is refused with more than 20 filters', async () => {
     const query = Array.from({ length: 21 }, (_, at) => `topics=t${at}`).join('&');
     expect((await api.ask(`/api/v1/stream?${query}`)).body).toMatchObject({ code: 'INVALID_PARAMETER' });
@@ -236,7 +242,9 @@ describe('a stream under way', () => {
     const listener = await Listener.of(`${app.url}/api/v1/stream?topics=%23`, { Authorization: `Bearer ${key}` });
     await pause(1_200);
     for (let time = 0; time < 20; time++) {
-      await sql.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`);
+      await sql.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+      );
       await pause(100);
     }
     const batch = await insertBatch(sql, { startAt: new Date() });

@@ -10,7 +10,6 @@ import { Failures } from '../http/documented.js';
 import { Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
 import { ExportedMessage, ExportedMetric, ExportEnd, ExportEventsQuery, ExportMessagesQuery, ExportMetricsQuery } from './export.dto.js';
-import type { ExportRow } from './export-format.js';
 import { EVENT_COLUMNS, eventRows, MESSAGE_COLUMNS, messageRows, METRIC_COLUMNS, metricRows } from './export.queries.js';
 import { Exports } from './exports.js';
 
@@ -87,7 +86,7 @@ export class ExportController {
   }
 }
 
-async function* ofBroker(read: Reader, broker: string, rows: () => AsyncGenerator<ExportRow[]>): AsyncGenerator<ExportRow[]> {
+async function* ofBroker(read: Reader, broker: string, rows: () => AsyncGenerator<string[]>): AsyncGenerator<string[]> {
   if (!(await findBroker(read, broker))) throw new Problem('BROKER_NOT_FOUND', 'No watched broker has this name.');
   yield* rows();
 }

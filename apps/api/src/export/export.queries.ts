@@ -2,12 +2,15 @@ import { uuidv7Floor } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
 import type { TimeRange } from '../http/time-range.js';
 import { type MessagesFilter, tenantsOf } from '../messages/messages.queries.js';
-import type { ExportRow } from './export-format.js';
 
 /** Rows that are in memory at once. */
-const FETCHED_ROWS = 500;
-/** Larger payloads are read one by one: 500 of the largest would be 128 MB. */
+const FETCHED_ROWS = 100;
+/** Larger payloads are read one by one: 100 of the largest would be 26 MB, and more as text. */
 const FETCHED_PAYLOAD_BYTES = 4 * 1024;
+
+// PostgreSQL writes each row's JSON: as values of ours, a row would be twenty objects, and an export of many rows mostly garbage.
+const time = (sql: string) => `to_char(${sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+const base64 = (sql: string) => `translate(encode(${sql}, 'base64'), E'\\n', '')`;
 
 /** What is exported, name by name in the order of the file, with its SQL. */
 export const MESSAGE_COLUMNS = {
@@ -18,10 +21,10 @@ export const MESSAGE_COLUMNS = {
   siteId: 'm.site_id',
   deviceId: 'm.device_id',
   topic: 'm.topic',
-  receivedAt: 'm.received_at',
-  processedAt: 'm.processed_at',
-  deviceTimestamp: 'm.device_timestamp',
-  deviceSeq: 'm.device_seq',
+  receivedAt: time('m.received_at'),
+  processedAt: time('m.processed_at'),
+  deviceTimestamp: time('m.device_timestamp'),
+  deviceSeq: 'm.device_seq::text',
   deviceSignature: 'm.device_signature',
   qos: 'm.qos',
   retained: 'm.retained',
@@ -29,13 +32,15 @@ export const MESSAGE_COLUMNS = {
   nonce: `encode(m.nonce, 'hex')`,
   messageHash: 'm.message_hash',
   payloadSize: 'm.payload_size',
-  payload: `CASE WHEN m.payload_size <= ${FETCHED_PAYLOAD_BYTES} THEN m.payload END`,
+  // The last one: that of a large message is put in afterwards.
+  payload: `CASE WHEN m.payload_size <= ${FETCHED_PAYLOAD_BYTES} THEN ${base64('m.payload')} END`,
 };
+const NO_PAYLOAD = 'null}';
 
 export const EVENT_COLUMNS = {
-  eventId: 'e.id',
-  ts: 'e.ts',
-  receivedAt: 'e.received_at',
+  eventId: 'e.id::text',
+  ts: time('e.ts'),
+  receivedAt: time('e.received_at'),
   action: 'e.action',
   client: 'e.client',
   topic: 'e.topic',
@@ -50,16 +55,17 @@ export const EVENT_COLUMNS = {
   raw: 'e.raw',
 };
 
-export const METRIC_COLUMNS = { metric: 'v.metric', value: 'v.value', ts: 'v.ts' };
+export const METRIC_COLUMNS = { metric: 'v.metric', value: 'v.value', ts: time('v.ts') };
 
 /** Oldest first. */
-export async function* messageRows(read: Reader, filter: MessagesFilter): AsyncGenerator<ExportRow[]> {
+export async function* messageRows(read: Reader, filter: MessagesFilter): AsyncGenerator<string[]> {
   const tenants = await tenantsOf(read, filter);
   // As in the list: a device's own index has its messages by received_at, the partitions have all by message_id.
   const order = filter.deviceId === undefined ? 'm.message_id' : 'm.received_at, m.message_id';
   const batches = fetched(
     read,
-    `SELECT ${select(MESSAGE_COLUMNS)} FROM messages m
+    MESSAGE_COLUMNS,
+    `FROM messages m
      WHERE ($1::text IS NULL OR m.device_id = $1)
        AND ($2::text[] IS NULL OR m.tenant_id = ANY ($2))
        AND ($3::uuid IS NULL OR m.batch_id = $3)
@@ -77,9 +83,8 @@ export async function* messageRows(read: Reader, filter: MessagesFilter): AsyncG
   for await (const rows of batches) {
     let given = 0;
     for (const [at, row] of rows.entries()) {
-      if (row.payload !== null) continue;
-      const [large] = await read<{ payload: Buffer }>('SELECT payload FROM messages WHERE message_id = $1', [row.messageId]);
-      yield [...rows.slice(given, at), { ...row, payload: large!.payload }];
+      if (!row.endsWith(NO_PAYLOAD)) continue;
+      yield [...rows.slice(given, at), await withPayload(read, row)];
       given = at + 1;
     }
     yield rows.slice(given);
@@ -92,10 +97,11 @@ export interface EventsFilter extends TimeRange {
 }
 
 /** Oldest first. */
-export function eventRows(read: Reader, broker: string, filter: EventsFilter): AsyncGenerator<ExportRow[]> {
+export function eventRows(read: Reader, broker: string, filter: EventsFilter): AsyncGenerator<string[]> {
   return fetched(
     read,
-    `SELECT ${select(EVENT_COLUMNS)} FROM events e
+    EVENT_COLUMNS,
+    `FROM events e
      WHERE e.broker = $1
        AND ($2::text IS NULL OR e.action = $2)
        AND ($3::text IS NULL OR e.client = $3)
@@ -107,10 +113,11 @@ export function eventRows(read: Reader, broker: string, filter: EventsFilter): A
 }
 
 /** By metric, of each oldest first: that is how idx_broker_metrics_metric_ts has them. */
-export function metricRows(read: Reader, broker: string, filter: TimeRange & { metric?: string }): AsyncGenerator<ExportRow[]> {
+export function metricRows(read: Reader, broker: string, filter: TimeRange & { metric?: string }): AsyncGenerator<string[]> {
   return fetched(
     read,
-    `SELECT ${select(METRIC_COLUMNS)} FROM broker_metrics v
+    METRIC_COLUMNS,
+    `FROM broker_metrics v
      WHERE v.broker = $1
        AND ($2::text IS NULL OR v.metric = $2)
        AND ($3::timestamptz IS NULL OR v.ts >= $3)
@@ -120,18 +127,29 @@ export function metricRows(read: Reader, broker: string, filter: TimeRange & { m
   );
 }
 
-/** Reads by a cursor, which lives as long as the transaction. The statement limit is that of each step. */
-async function* fetched(read: Reader, sql: string, parameters: readonly unknown[]): AsyncGenerator<ExportRow[]> {
-  await read(`DECLARE exported NO SCROLL CURSOR FOR ${sql}`, parameters);
-  for (;;) {
-    const rows = await read<ExportRow>(`FETCH ${FETCHED_ROWS} FROM exported`);
-    if (rows.length === 0) return;
-    yield rows;
-  }
+async function withPayload(read: Reader, row: string): Promise<string> {
+  const { messageId } = JSON.parse(row) as { messageId: string };
+  const [large] = await read<{ payload: string }>(`SELECT ${base64('payload')} AS payload FROM messages WHERE message_id = $1`, [
+    messageId,
+  ]);
+  return `${row.slice(0, -NO_PAYLOAD.length)}"${large!.payload}"}`;
 }
 
-function select(columns: Record<string, string>): string {
-  return Object.entries(columns)
-    .map(([name, sql]) => `${sql} AS "${name}"`)
-    .join(', ');
+/** Rows as JSON, read by a cursor, which lives as long as the transaction. The statement limit is that of each step. */
+async function* fetched(
+  read: Reader,
+  columns: Record<string, string>,
+  rest: string,
+  parameters: readonly unknown[],
+): AsyncGenerator<string[]> {
+  const selected = Object.entries(columns).map(([name, sql]) => `${sql} AS "${name}"`);
+  await read(
+    `DECLARE exported NO SCROLL CURSOR FOR SELECT row_to_json(r)::text AS json FROM (SELECT ${selected.join(', ')} ${rest}) r`,
+    parameters,
+  );
+  for (;;) {
+    const rows = await read<{ json: string }>(`FETCH ${FETCHED_ROWS} FROM exported`);
+    if (rows.length === 0) return;
+    yield rows.map(({ json }) => json);
+  }
 }

@@ -6,10 +6,8 @@ import type { Principal } from '../auth/principal.js';
 import { Database, type Reader } from '../database/database.js';
 import { LastingAnswers } from '../http/lasting-answers.js';
 import { PacedBody, STALL_LIMIT } from '../http/paced-body.js';
-import { type ExportFormatName, type ExportRow, FORMATS } from './export-format.js';
+import { type ExportFormatName, FORMATS } from './export-format.js';
 
-/** So much text goes to the socket at once. */
-const CHUNK_LENGTH = 64 * 1024;
 const RETRY_AFTER_S = 10;
 
 export interface ExportRequest {
@@ -17,7 +15,8 @@ export interface ExportRequest {
   name: string;
   format: ExportFormatName;
   columns: readonly string[];
-  rows: (read: Reader) => AsyncGenerator<ExportRow[]>;
+  /** Each as JSON. */
+  rows: (read: Reader) => AsyncGenerator<string[]>;
 }
 
 /** Sends rows as files, each from one read-only transaction: what was committed when it began, and nothing later. */
@@ -80,22 +79,17 @@ class ExportFile {
   }
 
   /** False: the client is gone. */
-  async write(batches: AsyncGenerator<ExportRow[]>): Promise<boolean> {
+  async write(batches: AsyncGenerator<string[]>): Promise<boolean> {
     const { columns } = this.asked;
     // What fails up to here is told as a problem; from the first byte on only breaking off is left.
     let batch = await batches.next();
     this.begin();
-    let text = this.format.head(columns);
+    if (!(await this.put(this.format.head(columns)))) return false;
     for (; !batch.done; batch = await batches.next()) {
-      for (const row of batch.value) {
-        text += this.format.line(row, columns);
-        this.count += 1;
-        if (text.length < CHUNK_LENGTH) continue;
-        if (!(await this.put(text))) return false;
-        text = '';
-      }
+      this.count += batch.value.length;
+      if (!(await this.put(batch.value.map((row) => this.format.line(row, columns)).join('')))) return false;
     }
-    return this.put(text);
+    return true;
   }
 
   end(): void {
@@ -109,8 +103,7 @@ class ExportFile {
   }
 
   private put(text: string): Promise<boolean> {
-    const bytes = Buffer.from(text);
-    this.hash.update(bytes);
-    return this.body.write(bytes);
+    this.hash.update(text);
+    return this.body.write(text);
   }
 }

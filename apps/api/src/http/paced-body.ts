@@ -17,7 +17,7 @@ export class PacedBody {
   ) {}
 
   /** False: the client is gone, and nothing more is to be written. */
-  async write(text: string | Buffer): Promise<boolean> {
+  async write(text: string): Promise<boolean> {
     if (this.response.destroyed || this.response.writableEnded) return false;
     return this.response.write(text) || this.drained();
   }
