@@ -88,6 +88,7 @@ class ExportFile {
     for (; !batch.done; batch = await batches.next()) {
       this.count += batch.value.length;
       if (!(await this.put(batch.value.map((row) => this.format.line(row, columns)).join('')))) return false;
+      batch.value.length = 0;
     }
     return true;
   }
