@@ -165,8 +165,8 @@ describe('what clients do at a real broker', () => {
 
   it('leaves as many sessions open as the broker counts', async () => {
     const three = await Promise.all(['open-1', 'open-2', 'open-3'].map((id) => client(broker.url, id)));
-    await until(async () => (await metric(watcher.app, 'broker_clients_connected')) === 4);
-    await until(async () => (await metric(watcher.app, 'broker_sessions_drift')) === 0);
+    await until(async () => (await metric(watcher.app, 'broker_clients_connected')) === 4, { timeoutMs: 20_000 });
+    await until(async () => (await metric(watcher.app, 'broker_sessions_drift')) === 0, { timeoutMs: 20_000 });
     await Promise.all(three.map((one) => one.endAsync()));
   });
 
