@@ -10,6 +10,7 @@ import { JsonIndexPendingList1793000000008 } from './1793000000008-json-index-pe
 import { MetricRollUps1793000000009 } from './1793000000009-metric-roll-ups.js';
 import { DerivedHistory1793000000010 } from './1793000000010-derived-history.js';
 import { Access1793000000012 } from './1793000000012-access.js';
+import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -25,4 +26,5 @@ export const migrations = [
   MetricRollUps1793000000009,
   DerivedHistory1793000000010,
   Access1793000000012,
+  DefinerTriggers1793000000014,
 ];
