@@ -425,4 +425,11 @@ describe('the database login of the API', () => {
     expect((await api.exited).code).toBe(78);
     expect(JSON.stringify(api.logs)).toContain('TRUSTED_PROXIES');
   });
+
+  it('is not asked for either when the proxies to trust are none', async () => {
+    const { url } = await createTestDatabase();
+    const api = await startApp('api', { DATABASE_URL: url, TRUSTED_PROXIES: '10.0.0.0/8,proxy.example' });
+    expect((await api.exited).code).toBe(78);
+    expect(JSON.stringify(api.logs)).toContain('TRUSTED_PROXIES: must hold addresses or networks');
+  });
 });
