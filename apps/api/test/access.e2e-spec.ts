@@ -409,6 +409,7 @@ describe('the database login of the API', () => {
     const api = await startApp('cli', { DATABASE_URL: address }, { main: 'dist/apps/api/src/main.js' });
     expect((await api.exited).code).toBe(78);
     expect(JSON.stringify(api.logs)).toContain(advice);
+    expect(JSON.stringify(api.logs)).toContain('UnsuitableRoleError');
   });
 
   it('may be the owner where that is accepted', async () => {
