@@ -1,6 +1,7 @@
 import { DatabaseSettings, Group, HttpSettings, Setting } from '@tallystick/config';
-import { Equals, IsBoolean, IsInt, IsString, Max, Min, ValidateIf } from 'class-validator';
+import { Equals, IsBoolean, IsInt, IsString, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
 import { LOOPBACK } from './http/known-host.js';
+import { isProxyNetwork } from './http/proxy-network.js';
 
 export class ApiConfig {
   @Setting({
@@ -14,7 +15,10 @@ export class ApiConfig {
     env: 'TRUSTED_PROXIES',
     describe: 'Addresses or networks, with commas between, of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.',
   })
-  @IsString({ each: true })
+  @ValidateBy(
+    { name: 'isProxyNetwork', validator: { validate: isProxyNetwork } },
+    { each: true, message: 'must hold addresses or networks, such as 10.0.0.1 or 10.0.0.0/8' },
+  )
   readonly trustedProxies: string[] = [];
 
   @Setting({ env: 'ALLOW_PLAIN_HTTP', describe: 'Listen beyond this machine without a proxy that ends TLS in front.' })

@@ -218,6 +218,7 @@ describe('access', () => {
       [{ label: 'x', scopes: 'telemetry:read' }],
       [{ label: 'x', scopes: ['export', 'export'] }],
       [{ label: '', scopes: ['export'] }],
+      [{ label: 'half a pair \ud800', scopes: ['export'] }],
       [{ scopes: ['export'] }],
       [{ label: 'x', tenantId: 'tenant-a', scopes: ['broker:read'] }],
       [{ label: 'x', tenantId: 'tenant-a', scopes: ['keys:admin'] }],
@@ -270,6 +271,10 @@ describe('access', () => {
       expect(answers.map(({ status }) => status).sort()).toEqual([201, 401, 401]);
       await api.sql.query(`UPDATE setup_tokens SET used_at = NULL, expires_at = now()`);
       expect((await asSetup(token)).status).toBe(401);
+      // A key made in another way ends the token too: it would give every right to whoever reads it in a terminal.
+      await api.sql.query(`UPDATE setup_tokens SET expires_at = now() + interval '1 hour'`);
+      await makeKey(api.sql);
+      expect((await asSetup(token)).status).toBe(401);
     });
   });
 
@@ -303,6 +308,22 @@ describe('access', () => {
       const cookie = await open();
       await api.sql.query(`UPDATE api_keys SET revoked_at = now() WHERE key_id = $1`, [key.slice(4, 16)]);
       expect(await statusOf(cookie)).toBe(401);
+    });
+
+    it('stay open while they are used, also when programs use the same key all the time', async () => {
+      const key = await makeKey(api.sql);
+      const cookie = cookieOf(await signIn(key));
+      const keyId = key.slice(4, 16);
+      await api.sql.query(`UPDATE web_sessions SET last_seen_at = now() - interval '20 minutes' WHERE key_id = $1`, [keyId]);
+      await api.sql.query(`UPDATE api_keys SET last_used_at = now() WHERE key_id = $1`, [keyId]);
+      expect(await statusOf(cookie)).toBe(200);
+      await until(async () => {
+        const { rowCount } = await api.sql.query(
+          `SELECT FROM web_sessions WHERE key_id = $1 AND last_seen_at > now() - interval '1 minute'`,
+          [keyId],
+        );
+        return rowCount === 1;
+      });
     });
 
     it('cannot be used, nor made, by a page of another site', async () => {
@@ -370,6 +391,14 @@ describe('limits', () => {
     expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([429, expect.any(Number)]);
     expect(((await refused.json()) as { code: string }).code).toBe('TOO_MANY_REQUESTS');
     expect((await ask(other)).status).toBe(200);
+    const signIn = (text: string) =>
+      fetch(`${api.url}/api/v1/session`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ key: text }),
+      });
+    // Each would be a row.
+    expect([(await signIn(other)).status, (await signIn(key)).status]).toEqual([200, 429]);
     expect(await statuses(foreign, 12)).toEqual([...Array.from({ length: 10 }, () => 401), 429, 429]);
     // Not even a right one, so that guessing on is of no use; who has used one before is not disturbed.
     expect((await ask(unused)).status).toBe(429);
@@ -389,6 +418,7 @@ describe('the database login of the API', () => {
     const api = await startApp('cli', { DATABASE_URL: address }, { main: 'dist/apps/api/src/main.js' });
     expect((await api.exited).code).toBe(78);
     expect(JSON.stringify(api.logs)).toContain(advice);
+    expect(JSON.stringify(api.logs)).toContain('UnsuitableRoleError');
   });
 
   it('may be the owner where that is accepted', async () => {
@@ -404,5 +434,12 @@ describe('the database login of the API', () => {
     const api = await startApp('api', { DATABASE_URL: url, HOST: '0.0.0.0' });
     expect((await api.exited).code).toBe(78);
     expect(JSON.stringify(api.logs)).toContain('TRUSTED_PROXIES');
+  });
+
+  it('is not asked for either when the proxies to trust are none', async () => {
+    const { url } = await createTestDatabase();
+    const api = await startApp('api', { DATABASE_URL: url, TRUSTED_PROXIES: '10.0.0.0/8,proxy.example' });
+    expect((await api.exited).code).toBe(78);
+    expect(JSON.stringify(api.logs)).toContain('TRUSTED_PROXIES: must hold addresses or networks');
   });
 });

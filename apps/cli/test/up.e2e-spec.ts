@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, portInUse } from '@tallystick/embedded';
+import { freePort, portInUse, startEmbeddedPostgres } from '@tallystick/embedded';
 import { createEmptyDatabase, type RunningApp, startApp, until } from '@tallystick/testing';
 import { connectAsync } from 'mqtt';
 import pg from 'pg';
@@ -240,6 +240,29 @@ describe('tallystick migrate', () => {
     const app = await startApp('cli', { DATABASE_URL: `postgres://x@127.0.0.1:${await freePort()}/x` }, { args: ['migrate'] });
     expect((await app.exited).code).toBe(69);
     expect(output(app)).toMatch(/cannot be reached.*DATABASE_URL/);
+  });
+
+  it('says how the roles of the services are made when its login may not make them, and exits 69', async () => {
+    const postgres = await startEmbeddedPostgres({
+      dataDir: join(mkdtempSync(join(tmpdir(), 'modest-')), 'postgres'),
+      port: 0,
+      durable: false,
+    });
+    const admin = new pg.Client({ connectionString: postgres.url });
+    await admin.connect();
+    await admin.query(`CREATE ROLE modest LOGIN PASSWORD 'x'`);
+    await admin.query(`CREATE DATABASE modest OWNER modest`);
+    const migrateAs = () =>
+      startApp('cli', { DATABASE_URL: `postgres://modest:x@127.0.0.1:${postgres.port}/modest` }, { args: ['migrate'] });
+    const refused = await migrateAs();
+    expect((await refused.exited).code).toBe(69);
+    expect(output(refused)).toContain(
+      'role tallystick_ingest is missing and modest may not make it. Let an administrator run docker/postgres/roles.sql',
+    );
+    await admin.query(readFileSync('docker/postgres/roles.sql', 'utf8'));
+    expect((await (await migrateAs()).exited).code).toBe(0);
+    await admin.end();
+    await postgres.stop();
   });
 
   it('lists what is wrong with its configuration and exits 78', async () => {

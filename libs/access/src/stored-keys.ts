@@ -44,7 +44,7 @@ export function scopesBeyondTenant({ tenantId, scopes }: Pick<NewApiKey, 'tenant
   return tenantId === null ? [] : scopes.filter((scope) => PLATFORM_SCOPES.includes(scope));
 }
 
-/** Makes a key and records it. The caller has checked the scopes. */
+/** Makes a key and records it. The caller has checked the scopes. The first key of the platform ends the setup token: nobody needs it any more. */
 export async function createApiKey(
   run: Statements,
   { label, tenantId, scopes, expiresAt }: NewApiKey,
@@ -56,6 +56,7 @@ export async function createApiKey(
      VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${COLUMNS}`,
     [keyId, tenantId === null ? 'platform' : 'tenant', tenantId, scopes, secretHash, label, expiresAt],
   );
+  if (tenantId === null) await run(`UPDATE setup_tokens SET used_at = now() WHERE used_at IS NULL`);
   await recordAct(run, actor, { action: 'key.create', object: keyId, details: { label, tenantId, scopes, expiresAt } });
   return { ...stored!, key: text };
 }

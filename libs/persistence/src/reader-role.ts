@@ -7,6 +7,11 @@ export const READER_ROLE = 'tallystick_api';
 export class UnsuitableRoleError extends Error {
   readonly code = 'DATABASE_ROLE_UNSUITABLE';
   readonly exitCode = 78;
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'UnsuitableRoleError';
+  }
 }
 
 /**

@@ -322,13 +322,34 @@ describe('the rights of the services', () => {
     `);
   });
 
-  it('to call functions belong to nobody in general, but for what only computes or is called by triggers', async () => {
+  it('to call functions belong to nobody in general, but for what only computes or refuses', async () => {
     const open = await granted(
       `SELECT proname AS line FROM pg_proc
-       WHERE pronamespace = 'public'::regnamespace AND prorettype <> 'trigger'::regtype AND has_function_privilege('public', oid, 'EXECUTE')
-       ORDER BY 1`,
+       WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1`,
     );
-    expect(open).toEqual(['quarantined_bytes', 'uuidv7_floor']);
+    expect(open).toEqual([
+      'quarantined_bytes',
+      'refuse_change_of_audit_log',
+      'refuse_change_of_sealed_batch',
+      'refuse_delete_of_logged_batch',
+      'uuidv7_floor',
+    ]);
+  });
+
+  it('do not let a service run what it likes as the owner, by a trigger of ours on a table of its own', async () => {
+    const caller = dataSource.createQueryRunner();
+    await caller.query(`BEGIN; SET LOCAL ROLE tallystick_api`);
+    try {
+      await caller.query(`CREATE TYPE pg_temp.bait AS (x int);
+        CREATE FUNCTION pg_temp.run(pg_temp.bait) RETURNS varchar LANGUAGE plpgsql AS 'BEGIN RETURN current_user; END';
+        CREATE CAST (pg_temp.bait AS varchar) WITH FUNCTION pg_temp.run(pg_temp.bait) AS ASSIGNMENT;
+        CREATE TEMP TABLE mine (broker pg_temp.bait, ts timestamptz, received_at timestamptz, action text)`);
+      const trigger = `CREATE TRIGGER t AFTER INSERT ON mine REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_events()`;
+      await expect(caller.query(trigger)).rejects.toThrow('permission denied for function count_events');
+    } finally {
+      await caller.query('ROLLBACK');
+      await caller.release();
+    }
   });
 
   it('on a partition, which has no policy, belong to the bridge alone', async () => {

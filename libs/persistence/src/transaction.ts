@@ -24,9 +24,9 @@ export function poolOf(dataSource: DataSource): Pool {
 }
 
 /**
- * Runs `work` between BEGIN and COMMIT on one connection; `begin` may carry further statements in the same round trip. When anything throws, the transaction is rolled back, or, if the
- * connection is broken, the connection is thrown away; the error is thrown on. An error out of COMMIT itself leaves the
- * outcome unknown: the caller must be able to tell by asking again.
+ * Runs `work` between BEGIN and COMMIT on one connection; `begin` may carry further statements in the same round trip. When anything
+ * throws, the transaction is rolled back, or, if the connection is broken, the connection is thrown away; the error is thrown on. An
+ * error out of COMMIT itself leaves the outcome unknown: the caller must be able to tell by asking again.
  */
 export async function inTransaction<T>(dataSource: DataSource, work: (client: PoolClient) => Promise<T>, begin = 'BEGIN'): Promise<T> {
   const client = await poolOf(dataSource).connect();

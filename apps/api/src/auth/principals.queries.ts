@@ -7,22 +7,25 @@ export interface KeyRow {
   tenantId: string | null;
   scopes: Scope[];
   secretHash: Buffer;
+  /** Of the key, or of the session that it opened. */
   lastUsedAt: Date | null;
 }
 
 const WORKING = `revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
-const COLUMNS = `k.key_id AS "keyId", k.kind, k.tenant_id AS "tenantId", k.scopes, k.secret_hash AS "secretHash", k.last_used_at AS "lastUsedAt"`;
+const COLUMNS = `k.key_id AS "keyId", k.kind, k.tenant_id AS "tenantId", k.scopes, k.secret_hash AS "secretHash"`;
 
 /** A key that works now. */
 export async function findKey(read: Reader, keyId: string): Promise<KeyRow | undefined> {
-  const rows = await read<KeyRow>(`SELECT ${COLUMNS} FROM api_keys k WHERE key_id = $1 AND ${WORKING}`, [keyId]);
+  const rows = await read<KeyRow>(`SELECT ${COLUMNS}, k.last_used_at AS "lastUsedAt" FROM api_keys k WHERE key_id = $1 AND ${WORKING}`, [
+    keyId,
+  ]);
   return rows[0];
 }
 
-/** The key of a session that works now: 30 minutes idle, 12 hours in all. */
+/** The key of a session that works now, 30 minutes idle, 12 hours in all; `lastUsedAt` is the session's, which others with this key do not keep alive. */
 export async function findSessionKey(read: Reader, sessionHash: Buffer): Promise<KeyRow | undefined> {
   const rows = await read<KeyRow>(
-    `SELECT ${COLUMNS} FROM web_sessions s JOIN api_keys k USING (key_id)
+    `SELECT ${COLUMNS}, s.last_seen_at AS "lastUsedAt" FROM web_sessions s JOIN api_keys k USING (key_id)
      WHERE s.session_hash = $1 AND s.last_seen_at > now() - interval '30 minutes' AND s.created_at > now() - interval '12 hours'
        AND ${WORKING}`,
     [sessionHash],

@@ -61,6 +61,7 @@ export class SessionController {
     const setupToken = parseSetupToken(text);
     if (!setupToken) {
       const { keyId, kind, tenantId, scopes } = await this.authenticator.byKeyText(text);
+      await this.limits.countRequest(keyId);
       await this.database.write(NO_TENANT, (run) => addSession(run, hashOfSecret(session), keyId));
       return { keyId, kind, tenantId, scopes: [...scopes] };
     }

@@ -57,7 +57,7 @@ export function Identifier(options: { required?: boolean } = {}): PropertyDecora
   return Text({ max: 100, ...options });
 }
 
-/** A text of 1 to `max` characters, taken as it is. PostgreSQL has no U+0000 in text. */
+/** A text of 1 to `max` characters, taken as it is. PostgreSQL has no U+0000 in text, and no half of a surrogate pair, which JSON can spell. */
 export function Text({ max, required = false }: { max: number; required?: boolean }): PropertyDecorator {
   const options = { message: `must have 1 to ${max} characters, and be given once` };
   return applyDecorators(
@@ -66,7 +66,7 @@ export function Text({ max, required = false }: { max: number; required?: boolea
     IsString(options),
     Length(1, max, options),
     // eslint-disable-next-line no-control-regex
-    Matches(/^[^\u0000]*$/, options),
+    Matches(/^[^\u0000\p{Surrogate}]*$/u, options),
   );
 }
 

@@ -15,7 +15,7 @@ export function migrateCommand(): Command {
     });
 }
 
-/** Brings the schema up to date and returns the names of the migrations applied. Throws CliError when the database cannot be reached. */
+/** Brings the schema up to date and returns the names of the migrations applied. Throws CliError when the database cannot be reached or is not prepared. */
 export async function migrateDatabase(url: string): Promise<string[]> {
   const dataSource = createDataSource(url, { poolSize: 2, applicationName: 'tallystick migrate' });
   try {
@@ -30,6 +30,11 @@ export async function migrateDatabase(url: string): Promise<string[]> {
   }
   try {
     return await migrate(dataSource);
+  } catch (error) {
+    // A migration that knows what an administrator has to do first says so in the hint.
+    const { message, hint } = error as Error & { hint?: string };
+    if (hint === undefined) throw error;
+    throw new CliError(`The schema cannot be brought up to date: ${message}. ${hint}`, EXIT_UNAVAILABLE, { cause: error });
   } finally {
     await dataSource.destroy();
   }

@@ -11,6 +11,7 @@ import { MetricRollUps1793000000009 } from './1793000000009-metric-roll-ups.js';
 import { DerivedHistory1793000000010 } from './1793000000010-derived-history.js';
 import { Access1793000000012 } from './1793000000012-access.js';
 import { TelemetrySearches1793000000013 } from './1793000000013-telemetry-searches.js';
+import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   DerivedHistory1793000000010,
   Access1793000000012,
   TelemetrySearches1793000000013,
+  DefinerTriggers1793000000014,
 ];
