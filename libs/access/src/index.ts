@@ -13,4 +13,5 @@ export {
   scopesBeyondTenant,
   type Statements,
   type StoredApiKey,
+  WORKING_KEY,
 } from './stored-keys.js';

@@ -39,6 +39,9 @@ export interface Actor {
 const COLUMNS = `key_id AS "keyId", kind, tenant_id AS "tenantId", scopes, label, created_at AS "createdAt", expires_at AS "expiresAt",
   last_used_at AS "lastUsedAt", revoked_at AS "revokedAt"`;
 
+/** What is true of a row of api_keys that works now. */
+export const WORKING_KEY = `revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
+
 /** Those of `scopes` that a key of one tenant must not have. */
 export function scopesBeyondTenant({ tenantId, scopes }: Pick<NewApiKey, 'tenantId' | 'scopes'>): Scope[] {
   return tenantId === null ? [] : scopes.filter((scope) => PLATFORM_SCOPES.includes(scope));

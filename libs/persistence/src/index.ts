@@ -32,6 +32,7 @@ export { PartitionKeeper } from './partition-keeper.js';
 export { isPassingSqlState } from './passing-sql-state.js';
 export { assertReaderRole, READER_ROLE, UnsuitableRoleError } from './reader-role.js';
 export { ReceiverFilters } from './receiver-filters.js';
+export { SERVICE_ROLES } from './service-roles.js';
 export { assertSchema, expectedMigrations, migrate, SchemaError } from './schema.js';
 export { BEGIN_LIMITED, inTransaction, poolOf, SILENCE_LIMIT_MS } from './transaction.js';
 export { uuidv7, uuidv7Floor } from './uuidv7.js';

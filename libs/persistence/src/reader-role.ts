@@ -1,7 +1,8 @@
 import type { DataSource } from 'typeorm';
+import { SERVICE_ROLES } from './service-roles.js';
 
 /** The role under which the API asks, and which row-level security binds. */
-export const READER_ROLE = 'tallystick_api';
+export const READER_ROLE = SERVICE_ROLES.api;
 
 /** The database login has rights that an API must not have, or lacks the one that it needs. */
 export class UnsuitableRoleError extends Error {

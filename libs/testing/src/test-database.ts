@@ -1,13 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createDataSource, expectedMigrations, migrate } from '@tallystick/persistence';
+import { createDataSource, expectedMigrations, migrate, SERVICE_ROLES } from '@tallystick/persistence';
 import pg from 'pg';
 import { onCleanUp } from './clean-up.js';
 
 const PREFIX = 'test_';
 const LOGIN_PASSWORD = 'test';
-
-/** The database role of each app. */
-const ROLES = { 'ingest-bridge': 'tallystick_ingest', 'broker-watcher': 'tallystick_watcher', api: 'tallystick_api' };
 
 export interface TestDatabase {
   url: string;
@@ -70,7 +67,7 @@ async function makeTemplate(admin: pg.Client, server: string, name: string): Pro
   } finally {
     await dataSource.destroy();
   }
-  for (const [app, role] of Object.entries(ROLES)) await makeLogin(admin, loginOf(app), role);
+  for (const [app, role] of Object.entries(SERVICE_ROLES)) await makeLogin(admin, loginOf(app), role);
   await admin.query(`ALTER DATABASE ${name} IS_TEMPLATE true`);
 }
 
@@ -82,7 +79,7 @@ async function makeLogin(admin: pg.Client, login: string, role: string): Promise
 
 /** The address of a test database for an app: with the rights that it has in production, and no others. Other addresses stay as they are. */
 export function addressForApp(url: string, app: string): string {
-  if (!URL.canParse(url) || !(app in ROLES)) return url;
+  if (!URL.canParse(url) || !(app in SERVICE_ROLES)) return url;
   const address = new URL(url);
   if (!address.pathname.startsWith(`/${PREFIX}`) || address.username !== new URL(testServer()).username) return url;
   address.username = loginOf(app);

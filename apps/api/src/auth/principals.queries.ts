@@ -1,4 +1,4 @@
-import type { KeyKind, Scope } from '@tallystick/access';
+import { type KeyKind, type Scope, WORKING_KEY } from '@tallystick/access';
 import type { Reader } from '../database/database.js';
 
 export interface KeyRow {
@@ -11,14 +11,14 @@ export interface KeyRow {
   lastUsedAt: Date | null;
 }
 
-const WORKING = `revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
 const COLUMNS = `k.key_id AS "keyId", k.kind, k.tenant_id AS "tenantId", k.scopes, k.secret_hash AS "secretHash"`;
 
 /** A key that works now. */
 export async function findKey(read: Reader, keyId: string): Promise<KeyRow | undefined> {
-  const rows = await read<KeyRow>(`SELECT ${COLUMNS}, k.last_used_at AS "lastUsedAt" FROM api_keys k WHERE key_id = $1 AND ${WORKING}`, [
-    keyId,
-  ]);
+  const rows = await read<KeyRow>(
+    `SELECT ${COLUMNS}, k.last_used_at AS "lastUsedAt" FROM api_keys k WHERE key_id = $1 AND ${WORKING_KEY}`,
+    [keyId],
+  );
   return rows[0];
 }
 
@@ -27,7 +27,7 @@ export async function findSessionKey(read: Reader, sessionHash: Buffer): Promise
   const rows = await read<KeyRow>(
     `SELECT ${COLUMNS}, s.last_seen_at AS "lastUsedAt" FROM web_sessions s JOIN api_keys k USING (key_id)
      WHERE s.session_hash = $1 AND s.last_seen_at > now() - interval '30 minutes' AND s.created_at > now() - interval '12 hours'
-       AND ${WORKING}`,
+       AND ${WORKING_KEY}`,
     [sessionHash],
   );
   return rows[0];

@@ -3,7 +3,7 @@ import type { Statements } from '@tallystick/access';
 import { DatabaseSettings, loadConfig } from '@tallystick/config';
 import { embeddedPostgresUrl } from '@tallystick/embedded';
 import { EXIT_UNAVAILABLE } from '@tallystick/observability';
-import pg from 'pg';
+import { inOwnerTransaction } from '../owner-transaction.js';
 import { CliError } from '../problem.js';
 import { UpConfig } from '../up/up.config.js';
 
@@ -12,16 +12,8 @@ import { UpConfig } from '../up/up.config.js';
  * Throws CliError when there is none, or when it cannot be reached or has no schema.
  */
 export async function inOwnDatabase<T>(work: (run: Statements) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: address(), application_name: 'tallystick-keys', connectionTimeoutMillis: 5_000 });
-  client.on('error', () => undefined); // the query that meets it reports it
   try {
-    await client.connect();
-    await client.query('BEGIN');
-    const result = await work(async <Row>(text: string, values: readonly unknown[] = []) => {
-      return (await client.query<Row & object>(text, [...values])).rows;
-    });
-    await client.query('COMMIT');
-    return result;
+    return await inOwnerTransaction(address(), 'tallystick-keys', work);
   } catch (error) {
     const { message, code } = error as Error & { code?: string };
     if (code === '42P01')
@@ -29,8 +21,6 @@ export async function inOwnDatabase<T>(work: (run: Statements) => Promise<T>): P
     throw new CliError(`The database cannot be used: ${message || code}. Is it up, and is DATABASE_URL right?`, EXIT_UNAVAILABLE, {
       cause: error,
     });
-  } finally {
-    await client.end();
   }
 }
 

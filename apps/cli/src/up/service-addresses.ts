@@ -1,26 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
-
-/** The database role of each app. */
-const ROLES: Record<string, string> = {
-  'ingest-bridge': 'tallystick_ingest',
-  'broker-watcher': 'tallystick_watcher',
-  api: 'tallystick_api',
-};
+import { SERVICE_ROLES } from '@tallystick/persistence';
+import { inOwnerTransaction } from '../owner-transaction.js';
 
 /**
  * Addresses under which the apps use the embedded database: each with its own role, so that it can do no more than its task needs.
  * The passwords are of this start alone.
  */
 export async function serviceAddresses(ownerUrl: string): Promise<(app: string) => string> {
-  const passwords = new Map(Object.entries(ROLES).map(([app, role]) => [app, { role, password: randomBytes(24).toString('base64url') }]));
-  const client = new pg.Client({ connectionString: ownerUrl, application_name: 'tallystick-up' });
-  await client.connect();
-  try {
-    for (const { role, password } of passwords.values()) await client.query(`ALTER ROLE ${role} LOGIN PASSWORD '${password}'`);
-  } finally {
-    await client.end();
-  }
+  const passwords = new Map(
+    Object.entries(SERVICE_ROLES).map(([app, role]) => [app, { role, password: randomBytes(24).toString('base64url') }]),
+  );
+  await inOwnerTransaction(ownerUrl, 'tallystick-up', async (run) => {
+    for (const { role, password } of passwords.values()) await run(`ALTER ROLE ${role} LOGIN PASSWORD '${password}'`);
+  });
   return (app) => {
     const login = passwords.get(app);
     if (!login) return ownerUrl;
