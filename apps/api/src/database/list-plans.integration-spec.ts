@@ -60,6 +60,8 @@ describe('a list that is asked for as the role of the API', () => {
     sql.on('error', () => undefined);
     await sql.connect();
     for (const statement of ROWS) await sql.query(statement);
+    // What VACUUM has read for the BRIN index is not to be counted as read by a query.
+    await sql.query('SELECT pg_stat_force_next_flush()');
   }, 120_000);
   afterAll(() => sql.end());
 
@@ -154,11 +156,8 @@ describe('a list that is asked for as the role of the API', () => {
   describe('by JSON, of the whole platform', () => {
     const search = (read: Reader, filter: MessagesFilter) => listMessages(read, { from: hoursAgo(60), ...filter }, list(['uuid']));
 
-    it('can find a rare one by the index of raw_data', async () => {
+    it('finds a rare one by the index of raw_data', async () => {
       const { found, indexScans, rowsScanned } = await reading(null, async (read) => {
-        // Whether the planner thinks it worth while depends on its sample; that it may use the index at all is what is asked here.
-        await read('SET LOCAL enable_seqscan = off');
-        await read('SET LOCAL enable_indexscan = off');
         const { items } = await search(read, { data: '{"n":4711}' });
         const [scans] = await read<{ indexScans: number; rowsScanned: number }>(
           `SELECT sum(pg_stat_get_xact_numscans(i.indexrelid)) FILTER (WHERE a.amname = 'gin')::int AS "indexScans",
