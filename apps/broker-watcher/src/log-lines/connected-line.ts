@@ -65,8 +65,7 @@ function detailsWithUser(text: string): Details | undefined {
  * somebody else's: who chooses so disguises itself, and harms at most those whose own ids look like this.
  */
 export function otherIds(read: string, hasUser: boolean, most: number): string[] {
-  const begins = [0, ...places(read, AS, (at) => portEndsAt(read, at)).map((at) => at + AS.length)];
-  const ends = [...(hasUser ? places(read, OPENING, (at) => userBeginsAt(read, at)) : []), read.length];
+  const { begins, ends } = boundsOf(read, hasUser);
   const others: string[] = [];
   for (const begin of begins) {
     for (const end of ends) {
@@ -75,6 +74,22 @@ export function otherIds(read: string, hasUser: boolean, most: number): string[]
     }
   }
   return others;
+}
+
+/** Whether `id` is among the `otherIds`, without making them: of a long one that was made for it they are millions. */
+export function isOtherId(read: string, hasUser: boolean, id: string): boolean {
+  if (id === '' || id.length >= read.length) return false;
+  const { begins, ends } = boundsOf(read, hasUser);
+  const endsThere = new Set(ends);
+  return begins.some((begin) => endsThere.has(begin + id.length) && read.startsWith(id, begin));
+}
+
+/** Where an id may begin and end in what was read for one. */
+function boundsOf(read: string, hasUser: boolean): { begins: number[]; ends: number[] } {
+  return {
+    begins: [0, ...places(read, AS, (at) => portEndsAt(read, at)).map((at) => at + AS.length)],
+    ends: [...(hasUser ? places(read, OPENING, (at) => userBeginsAt(read, at)) : []), read.length],
+  };
 }
 
 function places(text: string, what: string, fits: (at: number) => boolean): number[] {

@@ -1,4 +1,4 @@
-import { otherIds } from '../log-lines/connected-line.js';
+import { isOtherId, otherIds } from '../log-lines/connected-line.js';
 import type { Dialect } from '../log-lines/dialect.js';
 import { REFUSED } from '../log-lines/ended-line.js';
 import type { EndReason } from '@tallystick/persistence';
@@ -200,9 +200,7 @@ export class SessionBook implements Pick<OpenClients, 'isOpen' | 'isOpenAt'> {
   private misreadOf(client: string): Session | undefined {
     const [session] = this.misread.get(client) ?? [];
     if (session) return session;
-    for (const other of this.anyId)
-      if (other.client.includes(client) && otherIds(other.client, other.username !== null, Infinity).includes(client)) return other;
-    return undefined;
+    return [...this.anyId].find((other) => isOtherId(other.client, other.username !== null, client));
   }
 
   /** A line of the broker's own start or end that comes again (Mosquitto 2.0, after a restart) closes nothing more. */
