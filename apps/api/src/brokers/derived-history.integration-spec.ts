@@ -1,5 +1,6 @@
 import { createTestDatabase } from '@tallystick/testing';
 import pg from 'pg';
+import { readerOn } from '../../test/reader.js';
 import type { Reader } from '../database/database.js';
 import type { CursorKey } from '../http/cursor.js';
 import { ListRequest, type Page } from '../http/list.js';
@@ -52,10 +53,7 @@ const EVENTS: [string, string][] = [
 
 describe('what is derived from the history of a broker', () => {
   let sql: pg.Client;
-  const read: Reader = Object.assign(
-    async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>({ text, values: [...values] })).rows,
-    { tenantId: null },
-  );
+  let read: Reader;
   const list = (kinds: CursorKey[], limit = 50, cursor?: string) => new ListRequest('list', kinds, { limit, cursor });
 
   beforeAll(async () => {
@@ -63,6 +61,7 @@ describe('what is derived from the history of a broker', () => {
     // The end of the file drops the database under it.
     sql.on('error', () => undefined);
     await sql.connect();
+    read = readerOn(sql);
     // Days are those of UTC, whatever the server's time zone is.
     await sql.query(`SET TIME ZONE 'Europe/Berlin'`);
     await sql.query(`SELECT ensure_history_partitions('2025-11-20Z', '2025-11-21Z')`);

@@ -1,5 +1,7 @@
 import { createTestDatabase } from '@tallystick/testing';
 import pg from 'pg';
+import { planned, type PlanNode, readingOf, rowsRead } from '../../test/plans.js';
+import { readingAs } from '../../test/reader.js';
 import { findBatchSpan, listBatches } from '../batches/batches.queries.js';
 import { findDevices, findDeviceStatistics, listDevices } from '../devices/devices.queries.js';
 import type { CursorKey } from '../http/cursor.js';
@@ -7,16 +9,6 @@ import { ListRequest } from '../http/list.js';
 import { listBatchMessages, listMessages, type MessagesFilter } from '../messages/messages.queries.js';
 import { listRejections, type RejectionsFilter } from '../rejections/rejections.queries.js';
 import type { Reader } from './database.js';
-
-interface PlanNode {
-  'Node Type': string;
-  'Relation Name'?: string;
-  'Index Name'?: string;
-  'Actual Rows': number;
-  'Actual Loops': number;
-  'Rows Removed by Filter'?: number;
-  Plans?: PlanNode[];
-}
 
 const TENANT = 'tenant-07';
 const DEVICE = 'DEVICE_0007';
@@ -65,46 +57,13 @@ describe('a list that is asked for as the role of the API', () => {
   }, 120_000);
   afterAll(() => sql.end());
 
-  /** Reads as `Database.read` does, with the rights and the sight of one tenant, or of the platform. */
-  async function reading<T>(tenantId: string | null, work: (read: Reader) => Promise<T>): Promise<T> {
-    await sql.query('BEGIN READ ONLY');
-    try {
-      await sql.query(
-        `SELECT set_config('role', 'tallystick_api', true), set_config('app.tenant', $1, true), set_config('app.platform', $2, true)`,
-        [tenantId ?? '', tenantId === null ? 'on' : 'off'],
-      );
-      const read = async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>(text, [...values])).rows;
-      return await work(Object.assign(read, { tenantId }));
-    } finally {
-      await sql.query('ROLLBACK');
-    }
-  }
-
-  /** The plan nodes of all statements of a query, with what each has read. */
-  function planned(query: (read: Reader) => Promise<unknown>): Promise<PlanNode[]> {
-    return reading(TENANT, async (read) => {
-      const nodes: PlanNode[] = [];
-      const explaining = async <Row>(text: string, values: readonly unknown[] = []) => {
-        const [plan] = await read<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
-        collect(plan!['QUERY PLAN'][0]!.Plan, nodes);
-        return read<Row>(text, values);
-      };
-      await query(Object.assign(explaining, { tenantId: TENANT }));
-      return nodes;
-    });
-  }
-
-  function collect(node: PlanNode, into: PlanNode[]): void {
-    into.push(node);
-    for (const child of node.Plans ?? []) collect(child, into);
-  }
+  const reading = <T>(tenantId: string | null, work: (read: Reader) => Promise<T>) => readingAs(sql, tenantId, work);
+  const plannedOf = (query: (read: Reader) => Promise<unknown>) => reading(TENANT, (read) => planned(read, query));
 
   const LARGE = /^(messages|batches|devices|rejected_messages)/;
-  const ofLargeTables = (nodes: PlanNode[]) => nodes.filter((node) => LARGE.test(node['Relation Name'] ?? ''));
-  const rowsReadBy = (node: PlanNode) => (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'];
-  const rowsRead = (nodes: PlanNode[]) => ofLargeTables(nodes).reduce((sum, node) => sum + rowsReadBy(node), 0);
+  const ofLargeTables = (nodes: PlanNode[]) => readingOf(LARGE, nodes);
   // The partition of a day that has just begun is small, and best read as a whole.
-  const scans = (nodes: PlanNode[]) => ofLargeTables(nodes).filter((node) => node['Node Type'] === 'Seq Scan' && rowsReadBy(node) > 500);
+  const scans = (nodes: PlanNode[]) => ofLargeTables(nodes).filter((node) => node['Node Type'] === 'Seq Scan' && rowsRead([node]) > 500);
 
   const list = (kinds: CursorKey[]) => new ListRequest('list', kinds, { limit: 50 });
   const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
@@ -142,14 +101,14 @@ describe('a list that is asked for as the role of the API', () => {
     ['rejections of a status', rejections({ status: 'discarded' })],
     ['rejections of a day', rejections(day)],
   ])('scans no large table for %s of one tenant', async (_, query) => {
-    const nodes = await planned(query);
+    const nodes = await plannedOf(query);
     expect(ofLargeTables(nodes)).not.toEqual([]);
     expect(scans(nodes)).toEqual([]);
-    expect(rowsRead(nodes)).toBeLessThan(FEW);
+    expect(rowsRead(ofLargeTables(nodes))).toBeLessThan(FEW);
   });
 
   it('counts what a device has sent from the index alone', async () => {
-    const counting = (await planned(device)).filter((node) => node['Node Type'] === 'Index Only Scan');
+    const counting = (await plannedOf(device)).filter((node) => node['Node Type'] === 'Index Only Scan');
     expect(counting.length).toBeGreaterThan(0);
   });
 
