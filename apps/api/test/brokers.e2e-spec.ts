@@ -74,6 +74,8 @@ describe('history of brokers', () => {
       `INSERT INTO broker_metrics (broker, metric, value, ts)
        SELECT 'local', 'uptime', 1000 - 10 * n, now() - n * interval '10 s' - interval '1 s' FROM generate_series(0, 60) n
        UNION ALL VALUES ('local', 'clients/connected', 5, now() - interval '400 s'), ('local', 'clients/connected', 3, now() - interval '200 s'),
+         ('local', 'messages/received', 40, now() - interval '600 s'), ('local', 'messages/received', 100, now() - interval '550 s'),
+         ('local', 'messages/received', 30, now() - interval '500 s'), ('local', 'messages/received', 70, now() - interval '450 s'),
          ('local', 'load/messages/received/1min', 12.34, now() - interval '5 s'), ('local', 'retained messages/count', 0, now() - interval '300 s'),
          ('away', 'uptime', 77, now() - interval '1 hour'), ('away', 'clients/connected', 8, now() - interval '1 hour')`,
     );
@@ -119,6 +121,76 @@ describe('history of brokers', () => {
     expect(await column('local/clients?client=a-1', 'client')).toEqual(['a-1']);
     expect(await column('local/clients?client=a-', 'client')).toEqual([]);
     expect(await column('away/clients', 'client')).toEqual(['elsewhere']);
+  });
+
+  it('shows one broker: its state, how long it has run, and what is open, with an ETag', async () => {
+    const { body, headers } = await api.ask(path('local'));
+    expect(body).toMatchObject({
+      ...{ broker: 'local', state: 'watched', version: 'mosquitto version 2.0.22', watcher: 'tallystick-watcher' },
+      ...{ isStale: false, uptimeSeconds: 1000, openSessions: 2, activeSubscriptions: 7, lastGap: { reason: 'watcher_down' } },
+    });
+    const etag = headers.get('etag')!;
+    expect([etag.startsWith('"'), headers.get('cache-control')]).toEqual([true, 'no-cache']);
+    const again = await api.fetch(path('local'), { headers: { 'If-None-Match': etag, 'Cache-Control': 'max-age=0' } });
+    expect(again.status).toBe(304);
+    expect((await api.ask(path('away'))).body).toMatchObject({ state: 'unwatched', isStale: true, uptimeSeconds: 77, openSessions: 1 });
+    expect((await api.ask(path(encodeURIComponent('plant/7 süd')))).body).toMatchObject({
+      ...{ broker: 'plant/7 süd', state: 'never_watched', heartbeatAt: null, uptimeSeconds: null },
+      ...{ openSessions: 0, activeSubscriptions: 0, lastGap: null },
+    });
+  });
+
+  it('shows one client, whatever its id is', async () => {
+    const client = (id: string, broker = 'local') => api.ask(path(`${broker}/clients/${encodeURIComponent(id)}`));
+    const { body, headers } = await client('a-1');
+    expect(body).toMatchObject({
+      ...{ client: 'a-1', username: 'user', isWatcher: false, connected: true, session: { address: '192.0.2.7' } },
+      ...{ sessions24h: 6, sessions7d: 6, activeSubscriptions: 2 },
+      firstSeen: expect.stringMatching(/Z$/) as string,
+      lastSeen: expect.stringMatching(/Z$/) as string,
+    });
+    expect((body['recentSessions'] as Item[]).map(({ endReason }) => endReason)).toEqual([
+      ...[null, 'keepalive_timeout', 'clean_disconnect', 'clean_disconnect', 'clean_disconnect', 'clean_disconnect'],
+    ]);
+    expect((body['subscriptions'] as Item[]).map(({ topic }) => topic)).toEqual(['plant/+/temperature', 'plant/7/#']);
+    expect(headers.get('etag')).toMatch(/^"/);
+    expect((await client('a-2')).body).toMatchObject({ connected: false, session: null, sessions24h: 5, activeSubscriptions: 1 });
+    expect((await client('elsewhere', 'away')).body).toMatchObject({ connected: null, session: { endUncertain: true } });
+
+    const odd = [
+      'a/b',
+      '/',
+      'a//b/',
+      '%',
+      '%2F',
+      'a%2Fb',
+      'größe 7 ♥ 😀',
+      '?x=1&y#z',
+      'a+b',
+      '*',
+      ':client',
+      '..a',
+      `${'ü/'.repeat(400)}`,
+      hostile,
+    ];
+    await api.sql.query(`INSERT INTO clients (broker, client) SELECT 'new', unnest($1::text[])`, [odd]);
+    try {
+      for (const id of odd) expect([id, (await client(id, 'new')).body['client']]).toEqual([id, id]);
+    } finally {
+      await api.sql.query(`DELETE FROM clients WHERE broker = 'new'`);
+    }
+  });
+
+  it('has no client that was never seen', async () => {
+    for (const id of ['nobody', 'A-1', 'a-', 'a-1%20', '%25', 'a%2Fb', '%F0%9F%98%80', 'x'.repeat(10_000)]) {
+      const { status, body } = await api.ask(path(`local/clients/${id}`));
+      expect([status, body['code']]).toEqual([404, 'CLIENT_NOT_FOUND']);
+    }
+    for (const id of ['%00', 'a%00b']) expect((await api.ask(path(`local/clients/${id}`))).body['code']).toBe('INVALID_PARAMETER');
+    expect((await api.ask(path('local/clients/%E0%A4%A'))).body['code']).toBe('INVALID_URL');
+    // More than any HTTP request may have before its body; the API goes on.
+    expect((await api.fetch(path(`local/clients/${'x'.repeat(60_000)}`))).status).toBe(431);
+    expect((await api.ask(path('local/clients/a-1'))).status).toBe(200);
   });
 
   it('lists sessions, newest first, by client, state, end and time', async () => {
@@ -209,9 +281,9 @@ describe('history of brokers', () => {
     expect((await counts('bucket=minute&from=2026-01-01T00:00:00Z&to=2026-01-02T09:20:00Z')).points).toHaveLength(2_000);
   });
 
-  it('lists subscriptions, and who receives a topic', async () => {
+  it('lists subscriptions, and who would receive a message on a topic', async () => {
     const receivers = async (topic: string) =>
-      (await items(`local/subscriptions?receives=${encodeURIComponent(topic)}`)).map(
+      (await items(`local/subscriptions/match?topic=${encodeURIComponent(topic)}`)).map(
         ({ client, topic: filter }) => `${client as string} ${filter as string}`,
       );
     expect(await items('local/subscriptions')).toHaveLength(7);
@@ -230,9 +302,36 @@ describe('history of brokers', () => {
     );
     expect((await receivers('plant/7')).sort()).toEqual(['a-1 plant/7/#', 'b $share/workers/plant/#', `${hostile} #`].sort());
     expect(await receivers('$SYS/broker/log/N')).toEqual(['tallystick-watcher $SYS/broker/log/#']);
-    expect(await column('local/subscriptions?receives=plant/7/temperature&client=a-1', 'connected')).toEqual([true, true]);
+    expect(await column('local/subscriptions/match?topic=plant/7/temperature&client=a-1', 'connected')).toEqual([true, true]);
+    expect(await items('local/subscriptions/match?topic=plant/7/temperature&client=tallystick-watcher')).toEqual([]);
     expect(await column('local/subscriptions?client=a-2', 'connected')).toEqual([false]);
-    expect(await items('away/subscriptions?receives=plant/7/temperature')).toEqual([]);
+    expect(await items('away/subscriptions/match?topic=plant/7/temperature')).toEqual([]);
+  });
+
+  it('says which of the receivers share, so that one of them receives', async () => {
+    await api.sql.query(
+      `INSERT INTO subscriptions (broker, client, topic, active) VALUES
+         ('local', 'a-1', '$share/workers/plant/#', true), ('local', 'A-3', '$share/workers/plant/#', true),
+         ('local', 'tallystick-watcher', '$share/workers/plant/#', false), ('local', 'A-3', '$share/others/plant/#', true),
+         ('local', 'A-3', '$share/sys/$SYS/#', true), ('local', 'A-3', '$share/all/#', true)`,
+    );
+    try {
+      const shares = async (rest: string) =>
+        (await items(`local/subscriptions/match?topic=${rest}`)).map(
+          ({ client, shareGroup, shareMembers }) => `${client as string} ${shareGroup as string} ${shareMembers as number}`,
+        );
+      // In order of client and topic filter, as the database sorts texts.
+      expect((await shares('plant/7/x')).sort()).toEqual(
+        ['A-3 all 1', 'A-3 others 1', 'A-3 workers 3', 'a-1 null null', 'a-1 workers 3', 'b workers 3', `${hostile} null null`].sort(),
+      );
+      // The group is counted as a whole, whoever of it is asked for, and on whatever page.
+      expect(await shares('plant/7/x&client=b')).toEqual(['b workers 3']);
+      expect(await shares('$SYS/broker/uptime')).toEqual(['A-3 sys 1']);
+      const pages = await api.pages<Item>(path('local/subscriptions/match?topic=plant/7/x&limit=1'));
+      expect(pages.flat().filter(({ shareGroup, shareMembers }) => shareGroup === 'workers' && shareMembers === 3)).toHaveLength(3);
+    } finally {
+      await api.sql.query(`DELETE FROM subscriptions WHERE broker = 'local' AND topic LIKE '$share/%' AND client <> 'b'`);
+    }
   });
 
   it('says of what is open that it may be over while nobody watches', async () => {
@@ -280,31 +379,75 @@ describe('history of brokers', () => {
   });
 
   it('lists metrics with their latest values', async () => {
-    expect((await items('local/metrics')).map(({ metric, value, isStale }) => [metric, value, isStale])).toEqual([
-      ['clients/connected', 3, false],
-      ['load/messages/received/1min', 12.34, false],
-      ['retained messages/count', 0, false],
-      ['uptime', 1000, false],
+    expect((await items('local/metrics')).map(({ metric, value, isStale, isCounter }) => [metric, value, isStale, isCounter])).toEqual([
+      ['clients/connected', 3, false, false],
+      ['load/messages/received/1min', 12.34, false, false],
+      ['messages/received', 70, false, true],
+      ['retained messages/count', 0, false, false],
+      ['uptime', 1000, false, false],
     ]);
     expect(await column('away/metrics', 'isStale')).toEqual([true, true]);
   });
 
+  interface Series {
+    as: string;
+    from: string;
+    stepMs: number;
+    resolution: string;
+    points: Item[];
+  }
+  const series = async (metric: string, query = '') =>
+    (await api.ask<Series>(path(`local/metrics/${encodeURIComponent(metric)}/series?${query}`))).body;
+
   it('shows a metric over time, repeated while the broker is heard', async () => {
-    const series = async (query: string) => (await api.ask<{ stepMs: number; points: Item[] }>(path(`local/metrics/series?${query}`))).body;
     const from = secondsAgo(500).toISOString();
-    const { stepMs, points } = await series(`metric=clients/connected&from=${from}&points=50`);
-    expect(stepMs).toBeGreaterThanOrEqual(10_000);
+    const { stepMs, resolution, as, points } = await series('clients/connected', `from=${from}&step=10`);
+    expect([stepMs, resolution, as]).toEqual([10_000, 'value', 'value']);
     // Unknown until 400 s ago, 5 until 200 s ago, 3 since.
-    expect(points.length).toBeGreaterThanOrEqual(38);
-    expect(points.length).toBeLessThanOrEqual(42);
+    expect(points.length).toBeGreaterThanOrEqual(39);
+    expect(points.length).toBeLessThanOrEqual(48); // on a busy machine the rows are some seconds older
     expect(points.filter((point) => point['count'] === 1)).toHaveLength(2);
     expect([points[0]!['last'], points.at(-1)!['last']]).toEqual([5, 3]);
-    expect((await series(`metric=clients/connected&from=${from}&points=1`)).points).toMatchObject([
-      { min: 3, max: 5, avg: 4, last: 3, count: 2 },
+    const whole = `from=${from}&to=${secondsAgo(0).toISOString()}&step=3600`;
+    expect(await series('clients/connected', whole)).toMatchObject({ stepMs: 3_600_000, resolution: 'hour' });
+    const sum = (await series('clients/connected', whole)).points.reduce((all, point) => all + (point['count'] as number), 0);
+    expect(sum).toBe(2);
+    const { stepMs: usual, points: usually } = await series('uptime');
+    expect([usual, usually.length <= 501]).toEqual([180_000, true]);
+    expect((await series('no/such/metric')).points).toEqual([]);
+    expect((await series('uptime', `from=${secondsAgo(-3_600).toISOString()}`)).points).toEqual([]);
+    expect((await series('retained messages/count', `from=${from}&step=60`)).resolution).toBe('minute');
+  });
+
+  it('shows by how much a counter rose, and how fast, across a restart and a gap', async () => {
+    const deltas = async (query: string) => (await series('messages/received', `as=delta&${query}`)).points;
+    const from = secondsAgo(620).toISOString();
+    const points = await deltas(`from=${from}&step=10`);
+    // 40 to 100, anew from 0 to 70.
+    const total = (all: Item[]) => all.reduce((sum, { delta }) => sum + (delta as number), 0);
+    expect(points.map(({ delta }) => delta).filter((delta) => delta !== 0)).toEqual([60, 30, 40]);
+    for (const step of [1, 7, 60, 300, 3600]) expect([step, total(await deltas(`from=${from}&step=${step}`))]).toEqual([step, 130]);
+    expect(points.every(({ includesGap }) => includesGap === false)).toBe(true);
+    const rates = (await series('messages/received', `as=rate&from=${from}&step=10`)).points;
+    expect(rates.map(({ rate }) => rate).filter((rate) => rate !== 0)).toEqual([6, 3, 4]);
+    expect((await series('messages/received', `as=rate&from=${from}`)).stepMs).toBe(60_000);
+    // What came is not lost in a silence, and not spread over it.
+    await api.sql.query(
+      `DELETE FROM broker_metrics WHERE broker = 'local' AND metric = 'uptime' AND ts BETWEEN now() - interval '300 s' AND now() - interval '150 s'`,
+    );
+    await api.sql.query(
+      `INSERT INTO broker_metrics (broker, metric, value, ts) VALUES ('local', 'messages/received', 90, now() - interval '148 s')`,
+    );
+    const withGap = await deltas(`from=${from}&step=10`);
+    expect(withGap.filter(({ delta }) => delta !== 0).map(({ delta, includesGap }) => [delta, includesGap])).toEqual([
+      [60, false],
+      [30, false],
+      [40, false],
+      [20, true],
     ]);
-    expect((await series(`metric=uptime&points=2000`)).points.length).toBeLessThanOrEqual(2_000);
-    expect((await series('metric=no/such/metric')).points).toEqual([]);
-    expect((await series(`metric=uptime&from=${secondsAgo(-3_600).toISOString()}`)).points).toEqual([]);
+    expect(withGap.length).toBeLessThan(points.length - 9);
+    const ratesWithGap = (await series('messages/received', `as=rate&from=${from}&step=10`)).points;
+    expect(ratesWithGap.map(({ rate }) => rate).filter((rate) => rate !== 0)).toEqual([6, 3, 4]);
   });
 
   it('lists gaps that overlap a range', async () => {
@@ -354,7 +497,7 @@ describe('history of brokers', () => {
     'local/sessions/stats?by=day',
     'local/subscriptions',
     'local/subscriptions/popularity',
-    'local/subscriptions?receives=plant/7/temperature',
+    'local/subscriptions/match?topic=plant/7/temperature',
     'local/events',
     'local/events?client=a-1',
     'local/metrics',
@@ -368,8 +511,16 @@ describe('history of brokers', () => {
     expect(pages.flat().map(stable)).toEqual(whole.map(stable));
   });
 
-  const stats = ['sessions/stats', 'sessions/stats?by=day', 'subscriptions/popularity', 'events/counts'];
-  it.each(['clients', 'sessions', 'subscriptions', 'events', 'metrics', 'metrics/series?metric=uptime', 'gaps', 'diagnostics', ...stats])(
+  const others = [
+    '',
+    'clients/a-1',
+    'subscriptions/match?topic=a',
+    'sessions/stats',
+    'sessions/stats?by=day',
+    'subscriptions/popularity',
+    'events/counts',
+  ];
+  it.each(['clients', 'sessions', 'subscriptions', 'events', 'metrics', 'metrics/uptime/series', 'gaps', 'diagnostics', ...others])(
     'has no %s of an unknown broker',
     async (rest) => {
       for (const broker of ['nobody', 'LOCAL', encodeURIComponent("local' --"), '%25']) {
@@ -394,11 +545,13 @@ describe('history of brokers', () => {
     ['local/sessions?from=yesterday', 'from'],
     ['local/sessions?from=2016-11-21T00:00:00Z', 'from'],
     ['local/subscriptions?active=', 'active'],
-    ['local/subscriptions?receives=a/%2B', 'receives'],
-    ['local/subscriptions?receives=a/%23', 'receives'],
-    ['local/subscriptions?receives=$share/g/a', 'receives'],
-    [`local/subscriptions?receives=${'/'.repeat(200)}`, 'receives'],
-    ['local/subscriptions?receives=a&active=false', 'active'],
+    ['local/subscriptions?receives=a', 'receives'],
+    ['local/subscriptions/match', 'topic'],
+    ['local/subscriptions/match?topic=a/%2B', 'topic'],
+    ['local/subscriptions/match?topic=a/%23', 'topic'],
+    ['local/subscriptions/match?topic=$share/g/a', 'topic'],
+    [`local/subscriptions/match?topic=${'/'.repeat(200)}`, 'topic'],
+    ['local/subscriptions/match?topic=a&active=false', 'active'],
     ['local/clients?seenOnlyNow=yes', 'seenOnlyNow'],
     ['local/sessions/stats?by=hour', 'by'],
     ['local/sessions/stats?sort=churn', 'sort'],
@@ -417,17 +570,25 @@ describe('history of brokers', () => {
     ['local/events?action=publish', 'action'],
     ['local/events?limit=501', 'limit'],
     ['local/metrics?metric=uptime', 'metric'],
-    ['local/metrics/series', 'metric'],
-    ['local/metrics/series?metric=uptime&points=2001', 'points'],
-    ['local/metrics/series?metric=uptime&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z', 'from'],
+    ['local/metrics/uptime/series?points=500', 'points'],
+    ['local/metrics/uptime/series?step=0', 'step'],
+    ['local/metrics/uptime/series?step=1.5', 'step'],
+    ['local/metrics/uptime/series?step=', 'step'],
+    ['local/metrics/uptime/series?from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z&step=1', 'step'],
+    ['local/metrics/uptime/series?as=raw', 'as'],
+    ['local/metrics/clients%2Fconnected/series?as=rate', 'as'],
+    ['local/metrics/uptime/series?as=delta', 'as'],
+    ['local/metrics/uptime/series?from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z', 'from'],
+    [`local/metrics/${'x'.repeat(1_201)}/series`, 'metric'],
     ['local/gaps?from=2026-11-21T00:00:00Z&to=2026-11-20T00:00:00Z', 'from'],
   ])('refuses %.70s', async (rest, parameter) => {
     const { status, body } = await api.ask<{ code: string; errors: { parameter: string }[] }>(path(rest));
     expect([status, body.code, body.errors.map((error) => error.parameter)]).toEqual([400, 'INVALID_PARAMETER', [parameter]]);
   });
 
-  it('refuses a query of diagnostics, and a cursor of another broker', async () => {
-    expect((await api.ask(path('local/diagnostics?verbose=1'))).body['code']).toBe('INVALID_PARAMETER');
+  it('refuses a query of single objects, and a cursor of another broker', async () => {
+    for (const rest of ['local', 'local/clients/a-1', 'local/diagnostics'])
+      expect((await api.ask(path(`${rest}?verbose=1`))).body['code']).toBe('INVALID_PARAMETER');
     const cursor = (await api.ask(path('local/gaps?limit=1'))).body['nextCursor'] as string;
     expect((await api.ask(path(`away/gaps?cursor=${cursor}`))).status).toBe(400);
     expect((await api.ask(path(`local/gaps?cursor=${cursor}`))).status).toBe(200);
@@ -459,7 +620,7 @@ describe('a watched Mosquitto', () => {
   it('shows who is connected, who receives a topic, and that nothing is missing', async () => {
     const ask = async (rest: string) => (await api.ask<{ items: Item[] }>(`/api/v1/brokers/local/${rest}`)).body.items;
     const [receiver] = await until(async () => {
-      const { status, body } = await api.ask<{ items?: Item[] }>('/api/v1/brokers/local/subscriptions?receives=plant/7/commands');
+      const { status, body } = await api.ask<{ items?: Item[] }>('/api/v1/brokers/local/subscriptions/match?topic=plant/7/commands');
       // The watcher says every 2 s that it watches; before that it is not known who is connected.
       return status === 200 && body.items!.some(({ connected }) => connected !== null) && body.items!;
     });
@@ -476,7 +637,39 @@ describe('a watched Mosquitto', () => {
       connectedClients: 2,
       advice: [],
     });
-    const { points } = (await api.ask<{ points: Item[] }>('/api/v1/brokers/local/metrics/series?metric=clients/connected')).body;
+    const { points } = (await api.ask<{ points: Item[] }>('/api/v1/brokers/local/metrics/clients%2Fconnected/series')).body;
     expect(points.at(-1)).toMatchObject({ last: 2 });
   });
+
+  it('shows one client of it, and itself', async () => {
+    const { body } = await api.ask('/api/v1/brokers/local/clients/meter%201');
+    expect(body).toMatchObject({ connected: true, sessions24h: 1, activeSubscriptions: 1, subscriptions: [{ topic: 'plant/+/commands' }] });
+    expect(body['recentSessions']).toMatchObject([{ endTs: null, protocolVersion: 5 }]);
+    const details = (await api.ask('/api/v1/brokers/local')).body;
+    expect(details).toMatchObject({ state: 'watched', isStale: false, openSessions: 2 });
+    // Of the watcher only what it subscribed to after the log was there.
+    expect(details['activeSubscriptions']).toBeGreaterThanOrEqual(1);
+    expect(details['uptimeSeconds']).toBeGreaterThan(0);
+  });
+
+  it('counts what was published to it, also after a restart', async () => {
+    const from = secondsAgo(0).toISOString();
+    const counter = '/api/v1/brokers/local/metrics/publish%2Fmessages%2Freceived/series';
+    const ask = async (rest: string) => (await api.ask<{ points: Item[] }>(`${counter}?from=${from}&${rest}`)).body.points;
+    const rises = async () => (await ask('as=delta&step=1')).reduce((sum, { delta }) => sum + (delta as number), 0);
+    const publish = async (to: MqttClient, count: number) => {
+      for (let n = 0; n < count; n++) await to.publishAsync('plant/7/kwh', `${n}`, { qos: 1 });
+    };
+    await publish(client, 50);
+    // The watcher publishes nothing.
+    await until(async () => (await rises()) === 50);
+    await until(async () => (await ask('as=rate&step=1')).some(({ rate }) => (rate as number) > 0));
+    await broker.restart();
+    const other = await connectAsync(broker.url, { protocolVersion: 5, clientId: 'meter 2', reconnectPeriod: 0 });
+    await publish(other, 20);
+    await other.endAsync();
+    await until(async () => (await rises()) === 70, { timeoutMs: 30_000 });
+    expect((await ask('as=value&step=1')).at(-1)).toMatchObject({ last: 20 });
+    expect((await ask('as=delta&step=1')).every(({ delta }) => (delta as number) >= 0)).toBe(true);
+  }, 60_000);
 });

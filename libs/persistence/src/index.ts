@@ -1,3 +1,4 @@
+export { counterRise } from './counter-rise.js';
 export { createDataSource, type DataSourceOptions } from './data-source.js';
 export { DatabaseConnection, type DatabaseConnectionOptions } from './database-connection.js';
 export { assertDurability, DurabilityError } from './durability.js';

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { counterRise } from './counter-rise.js';
 import type { DatabaseConnection } from './database-connection.js';
 import { HEARTBEAT, heartbeatTolerance } from './heartbeat.js';
 import { BEGIN_LIMITED, inTransaction } from './transaction.js';
@@ -159,7 +160,7 @@ async function rollUpMinutes(client: PoolClient, broker: string, fromMs: number,
      ),
      minutes AS (
        SELECT metric, minute, min(value), max(value), avg(value), max(value) FILTER (WHERE before IS NULL) AS first,
-         max(value) FILTER (WHERE after IS NULL) AS last, coalesce(sum(${rise('value', 'before')}), 0) AS increase,
+         max(value) FILTER (WHERE after IS NULL) AS last, coalesce(sum(${counterRise('value', 'before')}), 0) AS increase,
          count(*) AS count, min(ts) AS first_ts, max(ts) AS last_ts
        FROM (
          SELECT *, lag(value) OVER arrival AS before, lead(value) OVER arrival AS after
@@ -192,7 +193,7 @@ async function rollUpHour(client: PoolClient, broker: string, hourMs: number, { 
      )
      INSERT INTO broker_metrics_1h AS m (${COLUMNS})
      SELECT $1, metric, $2, min(min), max(max), sum(avg * count) / sum(count), max(first) FILTER (WHERE before IS NULL),
-       max(last) FILTER (WHERE after IS NULL), sum(increase) + coalesce(sum(${rise('first', 'before')}), 0), sum(count), min(first_ts),
+       max(last) FILTER (WHERE after IS NULL), sum(increase) + coalesce(sum(${counterRise('first', 'before')}), 0), sum(count), min(first_ts),
        max(last_ts), percentile_disc(0.5) WITHIN GROUP (ORDER BY usual_silence),
        max(greatest(broken_ts, CASE WHEN metric = '${HEARTBEAT}' AND (first < before OR silence > ${heartbeatTolerance('usual_silence')})
                                THEN first_ts END))
@@ -211,11 +212,6 @@ function replace(from: string): string {
   const values = COLUMNS.split(', ').map((column) => `excluded.${column}`);
   return `ON CONFLICT (broker, metric, ts) DO UPDATE SET (${COLUMNS}) = (${values.join(', ')})
      WHERE m.ts >= coalesce(${from}::timestamptz, '-infinity')`;
-}
-
-/** By how much a counter rose; one that fell began anew at 0. */
-function rise(value: string, before: string): string {
-  return `CASE WHEN ${value} < ${before} THEN ${value} ELSE ${value} - ${before} END`;
 }
 
 /** The metrics of broker $1, one step in the index from each name to the next. */

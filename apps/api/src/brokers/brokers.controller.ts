@@ -1,4 +1,4 @@
-import { Controller, Get, Param, Query } from '@nestjs/common';
+import { Controller, Get, Header, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
@@ -9,25 +9,34 @@ import { type CursorKey } from '../http/cursor.js';
 import { ListRequest } from '../http/list.js';
 import { invalidParameter, Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
-import { BrokerDiagnostics, BrokerPage, BrokerPath, type BrokerSummary, GapPage, GapsQuery } from './brokers.dto.js';
-import { findBroker, findDiagnostics, listBrokers, listGaps } from './brokers.queries.js';
+import { BrokerDetails, BrokerDiagnostics, BrokerPage, BrokerPath, type BrokerSummary, GapPage, GapsQuery } from './brokers.dto.js';
+import { findBroker, findDetails, findDiagnostics, listBrokers, listGaps } from './brokers.queries.js';
+import { ClientDetails, ClientPath } from './client-details.dto.js';
+import { findClientDetails } from './client-details.queries.js';
+import { isCounter } from './counter-points.js';
 import { bucketCount, bucketSpan, MOST_BUCKETS } from './event-buckets.js';
 import { EventCounts, EventCountsQuery } from './event-counts.dto.js';
 import { countEvents } from './event-counts.queries.js';
 import { EventPage, EventsQuery } from './events.dto.js';
 import { listEvents } from './events.queries.js';
-import { MetricPage, MetricSeries, SeriesQuery } from './metrics.dto.js';
+import { MAX_SERIES_DAYS, MetricPage, MetricPath, MetricSeries, type SeriesKind, SeriesQuery } from './metrics.dto.js';
 import { findSeries, listMetrics } from './metrics.queries.js';
 import { PopularityPage } from './popularity.dto.js';
 import { listPopularity } from './popularity.queries.js';
+import { MOST_POINTS } from './series-plan.js';
 import { SessionStatsPage, SessionStatsQuery } from './session-stats.dto.js';
 import { listClientStats, listDayStats, STATS_KEYS } from './session-stats.queries.js';
 import { ClientPage, ClientsQuery, SessionPage, SessionsQuery } from './sessions.dto.js';
 import { listClients, listSessions } from './sessions.queries.js';
+import { MatchPage, MatchQuery } from './subscription-matches.dto.js';
+import { listMatches } from './subscription-matches.queries.js';
 import { SubscriptionPage, SubscriptionsQuery } from './subscriptions.dto.js';
 import { listSubscriptions } from './subscriptions.queries.js';
 
-const MAX_SERIES_DAYS = 31;
+/** What a series has when nobody says how long its steps are to be. */
+const USUAL_POINTS = 500;
+/** A broker counts in rounds, usually every 10 s: a shorter step would show the rounds. */
+const SHORTEST_USUAL_STEP_MS: Readonly<Record<SeriesKind, number>> = { value: 1_000, rate: 60_000, delta: 60_000 };
 /** All sessions of the range are read to find who had most, and in order of time to find who flapped. */
 const MAX_STATS_DAYS = 366;
 const MAX_STATS_DAYS_OF_ALL = 31;
@@ -49,6 +58,15 @@ export class BrokersController {
     return this.database.read(caller, (read) => listBrokers(read, list));
   }
 
+  /** Shows one broker: whether it is watched, and what there is now. */
+  @Get(':broker')
+  @Header('Cache-Control', 'no-cache')
+  @ApiOkResponse({ description: 'The broker.', type: BrokerDetails })
+  @Failures({ notFound: 'BROKER_NOT_FOUND' })
+  async get(@Caller() caller: Principal, @Param() { broker }: BrokerPath): Promise<BrokerDetails> {
+    return this.of(caller, broker, findDetails);
+  }
+
   /** Lists the clients that were ever connected, by client id, each with its open session. */
   @Get(':broker/clients')
   @ApiOkResponse({ description: 'A page of clients.', type: ClientPage })
@@ -56,6 +74,19 @@ export class BrokersController {
   async clients(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ClientsQuery): Promise<ClientPage> {
     const list = listOf(broker, 'clients', ['text'], query);
     return this.of(caller, broker, (read) => listClients(read, broker, query, list));
+  }
+
+  /** Shows one client: when it was seen, whether it is connected, its last sessions and its active subscriptions. */
+  @Get(':broker/clients/:client')
+  @Header('Cache-Control', 'no-cache')
+  @ApiOkResponse({ description: 'The client.', type: ClientDetails })
+  @Failures({ notFound: ['BROKER_NOT_FOUND', 'CLIENT_NOT_FOUND'] })
+  async client(@Caller() caller: Principal, @Param() { broker, client }: ClientPath): Promise<ClientDetails> {
+    return this.of(caller, broker, async (read) => {
+      const details = await findClientDetails(read, broker, client);
+      if (!details) throw new Problem('CLIENT_NOT_FOUND', 'No client of this broker has ever had this id.');
+      return details;
+    });
   }
 
   /** Lists sessions, each one connection of a client; newest first. */
@@ -92,11 +123,7 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listDayStats(read, broker, { client, span }, list));
   }
 
-  /**
-   * Lists subscriptions by client id and topic filter, the active ones unless asked otherwise.
-   * @remarks `receives=<topic>` tells who receives what is published to a topic. That they may read it is not said: brokers log refused
-   * subscriptions too.
-   */
+  /** Lists subscriptions by client id and topic filter, the active ones unless asked otherwise. */
   @Get(':broker/subscriptions')
   @ApiOkResponse({ description: 'A page of subscriptions.', type: SubscriptionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -105,9 +132,22 @@ export class BrokersController {
     @Param() { broker }: BrokerPath,
     @Query() query: SubscriptionsQuery,
   ): Promise<SubscriptionPage> {
-    if (query.receives !== undefined && !query.active) throw invalidParameter('active', 'must be true with receives');
     const list = listOf(broker, 'subscriptions', ['text', 'text'], query);
     return this.of(caller, broker, (read) => listSubscriptions(read, broker, query, list));
+  }
+
+  /**
+   * Lists the active subscriptions that would receive a message published to a topic now, by client id and topic filter.
+   * @remarks The rules are those of MQTT 5 section 4.7: wildcards at the beginning do not match topics that begin with `$`. Of a share
+   * group one member receives it. That a client may read the topic is not said: brokers log refused subscriptions too. Who is not connected
+   * receives it later, of QoS 1 and 2, if the broker keeps its session.
+   */
+  @Get(':broker/subscriptions/match')
+  @ApiOkResponse({ description: 'A page of subscriptions.', type: MatchPage })
+  @Failures({ notFound: 'BROKER_NOT_FOUND' })
+  async matches(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: MatchQuery): Promise<MatchPage> {
+    const list = listOf(broker, 'subscriptions/match', ['text', 'text'], query);
+    return this.of(caller, broker, (read) => listMatches(read, broker, query, list));
   }
 
   /** Lists topic filters by how many subscribe to them now, most first. */
@@ -160,14 +200,20 @@ export class BrokersController {
    * @remarks A broker publishes only what has changed: a value is repeated while the broker is heard, and times in which it was not
    * have no points. A metric that never was has none at all.
    */
-  @Get(':broker/metrics/series')
+  @Get(':broker/metrics/:metric/series')
   @ApiOkResponse({ description: 'The points.', type: MetricSeries })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async series(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: SeriesQuery): Promise<MetricSeries> {
+  async series(@Caller() caller: Principal, @Param() { broker, metric }: MetricPath, @Query() query: SeriesQuery): Promise<MetricSeries> {
+    const { as, step } = query;
     const nowMs = Date.now();
-    const { from } = timeRange(query, { nowMs, bounded: true, maxDays: MAX_SERIES_DAYS });
+    const from = timeRange(query, { nowMs, bounded: true, maxDays: MAX_SERIES_DAYS }).from!;
     const to = new Date(Math.min(query.to?.getTime() ?? nowMs, nowMs));
-    return this.of(caller, broker, (read) => findSeries(read, broker, { ...query, from: from!, to }));
+    const spanMs = to.getTime() - from.getTime();
+    if (as !== 'value' && !isCounter(metric)) throw invalidParameter('as', 'must be value for a metric that is no counter');
+    if (step !== undefined && spanMs > MOST_POINTS * step * 1_000)
+      throw invalidParameter('step', `must be longer: at most ${MOST_POINTS} points are in the range`);
+    const stepMs = step === undefined ? Math.max(SHORTEST_USUAL_STEP_MS[as], Math.ceil(spanMs / USUAL_POINTS)) : step * 1_000;
+    return this.of(caller, broker, (read) => findSeries(read, broker, { metric, from, to, as, stepMs, nowMs }));
   }
 
   /** Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions. */

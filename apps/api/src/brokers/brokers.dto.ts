@@ -76,6 +76,31 @@ export class GapPage {
   nextCursor: string | null;
 }
 
+export class BrokerDetails extends BrokerSummary {
+  /** The last heartbeat: a value of `uptime`. */
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: '2026-11-21T08:04:55.000Z' })
+  heartbeatAt: Date | null;
+  /** No heartbeat for longer than three times its usual interval, and than 30 s. */
+  isStale: boolean;
+  /** How long the broker had been running at `heartbeatAt`. */
+  @ApiProperty({ type: 'integer', nullable: true, example: 93895 })
+  uptimeSeconds: number | null;
+  /**
+   * Sessions that are open by the log; while nobody watches they may be over.
+   * @example 17
+   */
+  @ApiProperty({ type: 'integer' })
+  openSessions: number;
+  /**
+   * Of all clients, connected or not.
+   * @example 34
+   */
+  @ApiProperty({ type: 'integer' })
+  activeSubscriptions: number;
+  @OrNull(GapSummary)
+  lastGap: OrNull<GapSummary>;
+}
+
 export class BrokerAdvice {
   /** @example 'no_subscribe_lines' */
   code: string;

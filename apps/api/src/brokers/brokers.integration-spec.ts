@@ -2,26 +2,22 @@ import { topicFilterProblem, topicMatches } from '@tallystick/mqtt';
 import { createTestDatabase } from '@tallystick/testing';
 import fc from 'fast-check';
 import pg from 'pg';
+import { planned, readingOf, rowsRead } from '../../test/plans.js';
+import { readerOn, readingAs } from '../../test/reader.js';
 import type { Reader } from '../database/database.js';
 import type { CursorKey } from '../http/cursor.js';
 import { ListRequest, type Page } from '../http/list.js';
-import { findDiagnostics, findBroker, listGaps } from './brokers.queries.js';
+import { findBroker, findDetails, findDiagnostics, listGaps } from './brokers.queries.js';
 import { bucketSpan } from './event-buckets.js';
 import { countEvents } from './event-counts.queries.js';
 import { type EventsFilter, listEvents } from './events.queries.js';
+import { findClientDetails } from './client-details.queries.js';
+import type { SeriesKind, SeriesPoint } from './metrics.dto.js';
 import { findHeartbeat, findSeries, listMetrics } from './metrics.queries.js';
 import { listClientStats, listDayStats } from './session-stats.queries.js';
 import { listClients, listSessions, type SessionsFilter } from './sessions.queries.js';
+import { listMatches } from './subscription-matches.queries.js';
 import { listSubscriptions, type SubscriptionsFilter } from './subscriptions.queries.js';
-
-interface PlanNode {
-  'Node Type': string;
-  'Relation Name'?: string;
-  'Actual Rows': number;
-  'Actual Loops': number;
-  'Rows Removed by Filter'?: number;
-  Plans?: PlanNode[];
-}
 
 const DAY = '2026-11-';
 const at = (time: string) => new Date(`${DAY}${time}Z`);
@@ -50,6 +46,8 @@ const ROWS = [
    FROM generate_series(0, 2000) n, generate_series(0, 59) m`,
   `INSERT INTO subscriptions (broker, client, topic, qos)
    SELECT 'big', 'client-' || lpad((n % 2000)::text, 4, '0'), 'devices/' || n || '/commands', 1 FROM generate_series(0, 49999) n`,
+  `INSERT INTO subscriptions (broker, client, topic, qos)
+   SELECT 'big', 'client-' || lpad(n::text, 4, '0'), '$share/workers/group/+/x', 1 FROM generate_series(0, 299) n`,
   `INSERT INTO observation_gaps (broker, from_ts, to_ts, reason) VALUES
      ('big', '${DAY}18T10:00Z', '${DAY}18T11:00Z', 'watcher_down'), ('big', '${DAY}19T10:00Z', '${DAY}19T10:00Z', 'queue_overflow'),
      ('big', '${DAY}19T12:00Z', '${DAY}19T13:00Z', 'log_expired'), ('small', '${DAY}19T12:00Z', '${DAY}19T13:00Z', 'log_expired')`,
@@ -58,10 +56,7 @@ const ROWS = [
 
 describe('reading the history of a broker', () => {
   let sql: pg.Client;
-  const read: Reader = Object.assign(
-    async <Row>(text: string, values: readonly unknown[] = []) => (await sql.query<Row & object>({ text, values: [...values] })).rows,
-    { tenantId: null },
-  );
+  let read: Reader;
   const list = (kinds: CursorKey[], limit = 50) => new ListRequest('list', kinds, { limit });
 
   beforeAll(async () => {
@@ -69,38 +64,18 @@ describe('reading the history of a broker', () => {
     // The end of the file drops the database under it.
     sql.on('error', () => undefined);
     await sql.connect();
+    read = readerOn(sql);
     for (const statement of ROWS) await sql.query(statement);
   }, 120_000);
   afterAll(() => sql.end());
 
-  /** The plan nodes of all statements of a query, with what each has read. */
-  async function planned(query: (reader: Reader) => Promise<unknown>): Promise<PlanNode[]> {
-    const nodes: PlanNode[] = [];
-    const explaining = async <Row>(text: string, values: readonly unknown[] = []) => {
-      const [plan] = await read<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
-      collect(plan!['QUERY PLAN'][0]!.Plan, nodes);
-      return read<Row>(text, values);
-    };
-    await query(Object.assign(explaining, { tenantId: null }));
-    return nodes;
-  }
-
-  function collect(node: PlanNode, into: PlanNode[]): void {
-    into.push(node);
-    for (const child of node.Plans ?? []) collect(child, into);
-  }
-
   const LARGE = /^(events|sessions|broker_metrics|subscriptions|clients)/;
-  /** Rows that were read of the large tables, those thrown away included. */
-  const rowsRead = (nodes: PlanNode[]) =>
-    nodes
-      .filter((node) => LARGE.test(node['Relation Name'] ?? ''))
-      .reduce((sum, node) => sum + (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'], 0);
-
   const events = (filter: EventsFilter) => (reader: Reader) => listEvents(reader, 'big', filter, list(['time', 'bigint']));
   const sessions = (filter: SessionsFilter) => (reader: Reader) => listSessions(reader, 'big', filter, list(['time', 'bigint']));
   const subscriptions = (filter: Partial<SubscriptionsFilter>) => (reader: Reader) =>
     listSubscriptions(reader, 'big', { active: true, ...filter }, list(['text', 'text']));
+  const matches = (topic: string, client?: string) => (reader: Reader) =>
+    listMatches(reader, 'big', { topic, client }, list(['text', 'text']));
   const after = (query: (reader: Reader, next: ListRequest) => Promise<Page<unknown>>, kinds: CursorKey[]) => async (reader: Reader) => {
     const { nextCursor } = await query(read, list(kinds));
     return query(reader, new ListRequest('list', kinds, { limit: 50, cursor: nextCursor! }));
@@ -108,7 +83,9 @@ describe('reading the history of a broker', () => {
   const days = { from: at('18T00:00'), to: at('21T00:00') };
   const span = bucketSpan('day', days.from.getTime(), days.to.getTime());
   const statsOf = (client: string) => ({ ...days, client, sort: 'sessions' as const, flappingConnects: 5, flappingMinutes: 10 });
-  const series = (points: number) => ({ metric: 'metric/07', from: at('18T00:00'), to: at('21T00:00'), points });
+  const series = (as: SeriesKind) => {
+    return { metric: 'metric/07', as, from: at('18T00:00'), to: at('21T00:00'), stepMs: 129_600, nowMs: Date.now() };
+  };
 
   it.each<[string, (reader: Reader) => Promise<unknown>, number]>([
     ['events, newest', events({}), 500],
@@ -129,7 +106,8 @@ describe('reading the history of a broker', () => {
     ['clients that are connected', (reader) => listClients(reader, 'big', { connected: true }, list(['text'])), 5_000],
     ['metrics', (reader) => listMetrics(reader, 'big', list(['text'], 500)), 1_000],
     ['heartbeat', (reader) => findHeartbeat(reader, 'big'), 500],
-    ['series', (reader) => findSeries(reader, 'big', series(2_000)), 10_000],
+    ['series', (reader) => findSeries(reader, 'big', series('value')), 10_000],
+    ['rates', (reader) => findSeries(reader, 'big', series('rate')), 10_000],
     ['statistics of a client', (reader) => listClientStats(reader, 'big', statsOf('client-0007'), list(['bigint', 'text'])), 500],
     ['days of a client', (reader) => listDayStats(reader, 'big', { client: 'client-0007', span }, list(['time'])), 500],
     [
@@ -139,13 +117,28 @@ describe('reading the history of a broker', () => {
     ],
     ['subscriptions of a client', subscriptions({ client: 'client-0007' }), 500],
     ['subscriptions of a filter', subscriptions({ topic: 'devices/4711/commands' }), 500],
-    ['subscriptions that receive a topic', subscriptions({ receives: 'devices/4711/commands' }), 500],
+    ['subscriptions that receive a topic', matches('devices/4711/commands'), 500],
+    ['subscriptions that receive a topic, of a share group', matches('group/7/x'), 5_000],
+    ['whether a client receives a topic', matches('devices/4711/commands', 'client-0711'), 500],
+    ['a client', (reader) => findClientDetails(reader, 'big', 'client-0007'), 1_000],
+    ['a client that never was', (reader) => findClientDetails(reader, 'big', 'client-'), 500],
     ['diagnostics', async (reader) => findDiagnostics(reader, (await findBroker(reader, 'big'))!), 1_000],
   ])('%s: by an index', async (_, query, mostRows) => {
-    const plan = await planned(query);
-    const scans = plan.filter((node) => node['Node Type'] === 'Seq Scan' && LARGE.test(node['Relation Name'] ?? ''));
+    const nodes = readingOf(LARGE, await readingAs(sql, null, (asApi) => planned(asApi, query)));
+    const scans = nodes.filter((node) => node['Node Type'] === 'Seq Scan');
     expect(scans.map((node) => node['Relation Name'])).toEqual([]);
-    expect(rowsRead(plan)).toBeLessThan(mostRows);
+    expect(rowsRead(nodes)).toBeLessThan(mostRows);
+  });
+
+  it('counts for one broker its active subscriptions, by their index or all there are, and reads little else', async () => {
+    const query = async (reader: Reader) => findDetails(reader, (await findBroker(reader, 'big'))!);
+    const nodes = readingOf(LARGE, await readingAs(sql, null, (asApi) => planned(asApi, query)));
+    const [counted, others] = [true, false].map((isCount) =>
+      nodes.filter((node) => (node['Relation Name'] === 'subscriptions') === isCount),
+    );
+    expect(rowsRead(counted!)).toBeLessThanOrEqual(50_300);
+    expect(others!.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+    expect(rowsRead(others!)).toBeLessThan(500);
   });
 
   it('finds who receives a topic as the rules of MQTT say, whatever the filters are', async () => {
@@ -160,7 +153,7 @@ describe('reading the history of a broker', () => {
     const topics = [...new Set(fc.sample(levels(level), 200))].filter((topic) => topic !== '');
     let matches = 0;
     for (const topic of topics) {
-      const { items } = await listSubscriptions(read, 'any', { receives: topic, active: true }, list(['text', 'text'], 500));
+      const { items } = await listMatches(read, 'any', { topic }, list(['text', 'text'], 500));
       const expected = filters.filter((filter) => topicMatches(filter, topic));
       expect([topic, items.map((item) => item.topic).sort()]).toEqual([topic, expected.sort()]);
       matches += expected.length;
@@ -175,7 +168,7 @@ describe('reading the history of a broker', () => {
       `${'+/'.repeat(199)}#`,
       `${'+/'.repeat(198)}+`,
     ]);
-    const { items } = await listSubscriptions(read, 'small', { receives: topic, active: true }, list(['text', 'text']));
+    const { items } = await listMatches(read, 'small', { topic }, list(['text', 'text']));
     expect(items.map((item) => item.topic)).toEqual([`${'+/'.repeat(199)}#`]);
   });
 
@@ -193,7 +186,7 @@ describe('reading the history of a broker', () => {
     const tookMs: number[] = [];
     for (let run = 0; run < 5; run++) {
       const startMs = performance.now();
-      const { items } = await listSubscriptions(read, 'wide', { receives: topic, active: true }, list(['text', 'text']));
+      const { items } = await listMatches(read, 'wide', { topic }, list(['text', 'text']));
       tookMs.push(performance.now() - startMs);
       expect(items).toHaveLength(20);
     }
@@ -256,11 +249,20 @@ describe('reading the history of a broker', () => {
       ['08:01:20', 3],
       ['08:04:30', 9],
     ]);
-    const request = { metric: 'clients/total', from: at('19T08:00'), to: at('19T08:07'), points: 14 };
+    const request = {
+      metric: 'clients/total',
+      as: 'value' as const,
+      from: at('19T08:00'),
+      to: at('19T08:07'),
+      stepMs: 30_000,
+      nowMs: Date.now(),
+    };
     const { stepMs, points } = await findSeries(read, 'small', request);
     expect(stepMs).toBe(30_000);
     expect(
-      points.map(({ ts, min, max, avg, last, count }) => `${ts.toISOString().slice(14, 19)} ${min} ${max} ${avg} ${last} x${count}`),
+      (points as SeriesPoint[]).map(
+        ({ ts, min, max, avg, last, count }) => `${ts.toISOString().slice(14, 19)} ${min} ${max} ${avg} ${last} x${count}`,
+      ),
     ).toEqual([
       '00:00 2 2 2 2 x0',
       '00:30 2 2 2 2 x0',

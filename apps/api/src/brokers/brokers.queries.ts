@@ -1,7 +1,8 @@
+import { HEARTBEAT } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
 import type { ListRequest, Page } from '../http/list.js';
 import type { TimeRange } from '../http/time-range.js';
-import type { BrokerAdvice, BrokerDiagnostics, BrokerSummary, GapSummary, UnknownLines } from './brokers.dto.js';
+import type { BrokerAdvice, BrokerDetails, BrokerDiagnostics, BrokerSummary, GapSummary, UnknownLines } from './brokers.dto.js';
 import { findHeartbeat, latestValue } from './metrics.queries.js';
 
 /** The watcher writes `watched_until` every 2 s. */
@@ -54,6 +55,27 @@ export async function listGaps(read: Reader, broker: string, filter: TimeRange, 
   return list.page(rows, (row) => [String(row.fromTs.getTime()), row.gapId]);
 }
 
+async function findLastGap(read: Reader, broker: string): Promise<GapSummary | null> {
+  const [gap] = await read<GapSummary>(
+    `SELECT ${GAP} FROM observation_gaps g WHERE g.broker = $1 ORDER BY g.from_ts DESC, g.id DESC LIMIT 1`,
+    [broker],
+  );
+  return gap ?? null;
+}
+
+/** A broker at a glance. Open sessions are counted by sessions_open_key, active subscriptions by idx_subscriptions_active_topic. */
+export async function findDetails(read: Reader, summary: BrokerSummary): Promise<BrokerDetails> {
+  const { broker } = summary;
+  const [counted] = await read<Pick<BrokerDetails, 'uptimeSeconds' | 'openSessions' | 'activeSubscriptions'>>(
+    `SELECT (SELECT value FROM ${latestValue('$1', `'${HEARTBEAT}'`)} u) AS "uptimeSeconds",
+       (SELECT count(*)::int FROM sessions WHERE broker = $1 AND end_ts IS NULL) AS "openSessions",
+       (SELECT count(*)::int FROM subscriptions WHERE broker = $1 AND active) AS "activeSubscriptions"`,
+    [broker],
+  );
+  const { at, isStale } = await findHeartbeat(read, broker);
+  return { ...summary, ...counted!, heartbeatAt: at, isStale, lastGap: await findLastGap(read, broker) };
+}
+
 /** What the database can say of how complete a broker's history is; the advice is what its watcher stored. */
 export async function findDiagnostics(read: Reader, summary: BrokerSummary): Promise<BrokerDiagnostics> {
   const { broker } = summary;
@@ -71,10 +93,6 @@ export async function findDiagnostics(read: Reader, summary: BrokerSummary): Pro
      WHERE b.broker = $1`,
     [broker],
   );
-  const [lastGap] = await read<GapSummary>(
-    `SELECT ${GAP} FROM observation_gaps g WHERE g.broker = $1 ORDER BY g.from_ts DESC, g.id DESC LIMIT 1`,
-    [broker],
-  );
   const { shapes, advice, ...rest } = counted!;
   const { at, isStale } = await findHeartbeat(read, broker);
   const isCounted = rest.connectedClients !== null && !isStale;
@@ -84,7 +102,7 @@ export async function findDiagnostics(read: Reader, summary: BrokerSummary): Pro
     heartbeatAt: at,
     isStale,
     drift: isCounted ? rest.openSessions - rest.connectedClients! : null,
-    lastGap: lastGap ?? null,
+    lastGap: await findLastGap(read, broker),
     unknownLines: unknownLines(shapes ?? {}),
     advice: advice ?? [],
   };

@@ -1,7 +1,7 @@
 import { type HeartbeatBucket, metricPoints, type SeriesParts, type ValueBucket } from './metric-points.js';
 
 const value = (startMs: number, last: number, lastMs = startMs + 5_000): ValueBucket => {
-  return { startMs, min: last - 1, max: last + 1, avg: last, last, count: 2, lastMs };
+  return { startMs, min: last - 1, max: last + 1, avg: last, first: last, last, count: 2, increase: 0, lastMs };
 };
 const heard = (startMs: number | null, lastMs: number, brokenMs: number | null = null): HeartbeatBucket => ({ startMs, lastMs, brokenMs });
 

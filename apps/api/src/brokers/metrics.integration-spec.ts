@@ -1,8 +1,10 @@
-import { createDataSource, DatabaseConnection, MetricRollUps } from '@tallystick/persistence';
+import { createDataSource, DatabaseConnection, MetricRollUps, poolOf } from '@tallystick/persistence';
 import { createTestDatabase } from '@tallystick/testing';
+import { readerOn } from '../../test/reader.js';
 import type { Reader } from '../database/database.js';
 import { ListRequest } from '../http/list.js';
 import { findBroker, findDiagnostics } from './brokers.queries.js';
+import type { SeriesDelta, SeriesKind, SeriesPoint } from './metrics.dto.js';
 import { findHeartbeat, findSeries, listMetrics } from './metrics.queries.js';
 
 const MINUTE_MS = 60_000;
@@ -41,13 +43,11 @@ const HISTORY = [
 describe('metrics that are rolled up', () => {
   let connection: DatabaseConnection;
   let rollUps: MetricRollUps;
-  const read: Reader = Object.assign(
-    <Row>(text: string, values: readonly unknown[] = []) => connection.dataSource.query<Row[]>(text, [...values]),
-    { tenantId: null },
-  );
+  let read: Reader;
   beforeAll(async () => {
     connection = new DatabaseConnection(createDataSource((await createTestDatabase()).url), { allowDataLoss: true });
     await connection.connect();
+    read = readerOn(poolOf(connection.dataSource));
     rollUps = new MetricRollUps(connection);
     const dates = (ms: number[]) => ms.map((each) => new Date(each));
     const all = [new Date(T), new Date(END), dates(SILENT.map(([from]) => from)), dates(STARTED), dates(SILENT.map(([, to]) => to))];
@@ -60,8 +60,15 @@ describe('metrics that are rolled up', () => {
   }, 120_000);
   afterAll(() => connection.close());
 
-  const series = (metric: string, fromMs: number, toMs: number, points: number) =>
-    findSeries(read, 'b', { metric, from: new Date(fromMs), to: new Date(toMs), points });
+  /** In steps of which the range has so many. */
+  const ask = (broker: string, metric: string, as: SeriesKind, fromMs: number, toMs: number, points: number) => {
+    const stepMs = Math.max(1_000, Math.ceil((toMs - fromMs) / points));
+    return findSeries(read, broker, { metric, as, from: new Date(fromMs), to: new Date(toMs), stepMs, nowMs: Date.now() });
+  };
+  const series = async (metric: string, fromMs: number, toMs: number, points: number) => {
+    const answer = await ask('b', metric, 'value', fromMs, toMs, points);
+    return { ...answer, points: answer.points as SeriesPoint[] };
+  };
   async function rollUpAll(untilMs: number, portionMs?: number): Promise<void> {
     while ((await rollUps.rollUpNext('b', untilMs, portionMs)) === 'more');
   }
@@ -81,6 +88,7 @@ describe('metrics that are rolled up', () => {
     [END - 3 * HOUR_MS, END, 1_000],
     [END - 3 * HOUR_MS, END, 100],
   ];
+  const COUNTER = 'messages/received';
   const METRICS = ['clients/connected', 'messages/received', 'subscriptions/count', 'uptime'];
 
   /** The series of each range that is asked for, as text. */
@@ -89,10 +97,11 @@ describe('metrics that are rolled up', () => {
     for (const [fromMs, toMs, points] of asked) {
       for (const metric of METRICS) {
         const answer = await series(metric, fromMs, toMs, points);
-        expect(answer.points.length).toBeLessThanOrEqual(points);
+        expect(answer.points.length).toBeLessThanOrEqual(points + 1); // begun in a whole minute or hour
         const shown = answer.points.map(({ ts, avg, ...point }) => `${ts.toISOString()} ${avg.toFixed(6)} ${JSON.stringify(point)}`);
         all.push(`${metric} ${answer.from.toISOString()} ${answer.stepMs}\n${shown.join('\n')}`);
       }
+      for (const as of ['delta', 'rate'] as const) all.push(JSON.stringify(await ask('b', COUNTER, as, fromMs, toMs, points)));
     }
     return all;
   }
@@ -117,6 +126,30 @@ describe('metrics that are rolled up', () => {
     expect(await answers()).toEqual(ofValues);
     await rollUpAll(END);
   }, 300_000);
+
+  it('rise by the same in steps of values, minutes and hours, each of which says what it is made of', async () => {
+    // Around both silences and a restart, from a whole hour to a whole hour.
+    const ranges: [number, number][] = [
+      [T + 0.5 * DAY_MS, T + 0.5 * DAY_MS + 3 * HOUR_MS],
+      [T + 1.25 * DAY_MS - HOUR_MS, T + 1.25 * DAY_MS + HOUR_MS],
+      [T + 112 * HOUR_MS, T + 115 * HOUR_MS],
+    ];
+    for (const [fromMs, toMs] of ranges) {
+      const [counted] = await read<{ whole: number }>(
+        `SELECT sum(CASE WHEN value < before THEN value ELSE value - before END) AS whole
+         FROM (SELECT value, ts, lag(value) OVER (ORDER BY ts, id) AS before FROM broker_metrics WHERE broker = 'b' AND metric = $1) v
+         WHERE ts >= $2 AND ts < $3`,
+        [COUNTER, new Date(fromMs), new Date(toMs)],
+      );
+      expect(counted!.whole).toBeGreaterThan(0);
+      const seen: [string, number][] = [];
+      for (const stepMs of [10_000, 15_000, MINUTE_MS, 6 * MINUTE_MS, HOUR_MS]) {
+        const { points, resolution } = await ask('b', COUNTER, 'delta', fromMs, toMs, (toMs - fromMs) / stepMs);
+        seen.push([resolution, (points as SeriesDelta[]).reduce((sum, { delta }) => sum + delta, 0)]);
+      }
+      expect(seen).toEqual(['value', 'value', 'minute', 'minute', 'hour'].map((resolution) => [resolution, counted!.whole]));
+    }
+  });
 
   it('give it still when the values, and then the minutes, have been removed', async () => {
     const inMinutes = ASKED.filter(([fromMs, toMs, points]) => (toMs - fromMs) / points >= MINUTE_MS);
@@ -175,9 +208,9 @@ describe('metrics that are rolled up', () => {
       await read(`INSERT INTO broker_metric_roll_ups VALUES ($1, $2, $2, $2)`, [broker, new Date(END)]);
     }
     const valuesOf = async (broker: string) =>
-      (
-        await findSeries(read, broker, { metric: 'retained messages/count', from: new Date(END - DAY_MS), to: new Date(END), points: 24 })
-      ).points.map(({ last, count }) => `${last} x${count}`);
+      ((await ask(broker, 'retained messages/count', 'value', END - DAY_MS, END, 24)).points as SeriesPoint[]).map(
+        ({ last, count }) => `${last} x${count}`,
+      );
     expect(await valuesOf('steady')).toEqual(Array.from({ length: 24 }, () => '8 x0'));
     expect(await valuesOf('restarted')).toEqual([]);
     // Nothing is left of its values but the hours: it was heard at the end of the last, which is long ago.

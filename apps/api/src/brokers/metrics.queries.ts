@@ -1,8 +1,9 @@
-import { HEARTBEAT, heartbeatTolerance } from '@tallystick/persistence';
+import { counterRise, HEARTBEAT, heartbeatTolerance } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
 import type { ListRequest, Page } from '../http/list.js';
+import { deltaPoints, isCounter, ratePoints } from './counter-points.js';
 import { type HeartbeatBucket, metricPoints, type SeriesParts, type ValueBucket } from './metric-points.js';
-import type { MetricSeries, MetricValue } from './metrics.dto.js';
+import type { MetricSeries, MetricValue, SeriesKind } from './metrics.dto.js';
 import { type Coverage, planSeries, type SeriesPlan, type Sources } from './series-plan.js';
 
 const HOUR_MS = 3_600_000;
@@ -48,7 +49,7 @@ export async function listMetrics(read: Reader, broker: string, list: ListReques
   const nextName = (after: string) => `least(
     (SELECT metric FROM broker_metrics WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1),
     (SELECT metric FROM broker_metrics_1h WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1))`;
-  const rows = await read<Omit<MetricValue, 'isStale'>>(
+  const rows = await read<Omit<MetricValue, 'isStale' | 'isCounter'>>(
     `WITH RECURSIVE names AS (
        SELECT ${nextName('($2::text IS NULL OR metric > $2)')} AS name
        UNION ALL
@@ -58,7 +59,7 @@ export async function listMetrics(read: Reader, broker: string, list: ListReques
     [broker, metric, list.limit + 1],
   );
   return list.page(
-    rows.map((row) => ({ ...row, isStale })),
+    rows.map((row) => ({ ...row, isStale, isCounter: isCounter(row.metric) })),
     (row) => [row.metric],
   );
 }
@@ -67,21 +68,25 @@ export interface SeriesRequest {
   metric: string;
   from: Date;
   to: Date;
-  /** Most points. */
-  points: number;
+  as: SeriesKind;
+  /** As it is wished for. */
+  stepMs: number;
+  nowMs: number;
 }
 
 /** A metric over time, in equal steps. */
-export async function findSeries(read: Reader, broker: string, { metric, from, to, points }: SeriesRequest): Promise<MetricSeries> {
-  const plan = planSeries(from.getTime(), to.getTime(), points, await findCoverage(read, broker));
-  const { fromMs, stepMs } = plan;
+export async function findSeries(read: Reader, broker: string, request: SeriesRequest): Promise<MetricSeries> {
+  const { metric, from, to, as, nowMs } = request;
+  const plan = planSeries(from.getTime(), to.getTime(), request.stepMs, await findCoverage(read, broker));
+  const { fromMs, stepMs, resolution } = plan;
   const before = await findValueBefore(read, broker, metric, plan);
   const values = await findValues(read, broker, metric, plan);
   // A silence in which that value came is seen by the heartbeat before it; whole hours, as they may be read by hour.
   const heardFromMs = Math.floor((before?.atMs ?? fromMs) / HOUR_MS - 1) * HOUR_MS;
   const heartbeats = await findHeartbeats(read, broker, plan, heardFromMs);
   const parts: SeriesParts = { ...plan, toleranceMs: heartbeats[0]?.toleranceMs ?? 0, before, values, heartbeats };
-  return { metric, from: new Date(fromMs), to, stepMs, points: metricPoints(parts) };
+  const points = as === 'value' ? metricPoints(parts) : as === 'delta' ? deltaPoints(parts) : ratePoints(parts, nowMs);
+  return { metric, as, from: new Date(fromMs), to, stepMs, resolution, points };
 }
 
 /** A broker that is not rolled up has all there is in its values. While late values wait for it, a roll-up counts up to the first of them. */
@@ -96,15 +101,17 @@ async function findCoverage(read: Reader, broker: string): Promise<Coverage> {
   return { rolledUntilMs: ms(row?.rolledUntil), rawFromMs: ms(row?.rawFrom), minutesFromMs: ms(row?.minutesFrom) };
 }
 
-const COLUMNS = 'ts, min, max, avg, first, last, count, first_ts, last_ts, usual_silence, broken_ts';
+/** Values of the same millisecond are in the order of their ids, as they are in the roll-ups. */
+const COLUMNS = 'ts, min, max, avg, first, last, increase, count, first_ts, last_ts, usual_silence, broken_ts, id';
+const ROLLED_UP = COLUMNS.replace(/id$/, '0::bigint AS id');
 const HOURS = `
-    SELECT ${COLUMNS} FROM broker_metrics_1h
+    SELECT ${ROLLED_UP} FROM broker_metrics_1h
     WHERE broker = $1 AND metric = $2 AND ts >= $3::timestamptz AND ts < least($4::timestamptz, $5::timestamptz)`;
 const MINUTES_AND_VALUES = `
-    SELECT ${COLUMNS} FROM broker_metrics_1m
+    SELECT ${ROLLED_UP} FROM broker_metrics_1m
     WHERE broker = $1 AND metric = $2 AND ts >= greatest($3::timestamptz, $5::timestamptz) AND ts < least($4::timestamptz, $6::timestamptz)
     UNION ALL
-    SELECT ts, value, value, value, value, value, 1, ts, ts, NULL, NULL FROM broker_metrics
+    SELECT ts, value, value, value, value, value, 0, 1, ts, ts, NULL, NULL, id FROM broker_metrics
     WHERE broker = $1 AND metric = $2 AND ts >= greatest($3::timestamptz, $6::timestamptz) AND ts < $4::timestamptz`;
 /** Of a metric from one time to another, without overlap. */
 const ROWS = `(${HOURS} UNION ALL ${MINUTES_AND_VALUES})`;
@@ -117,7 +124,7 @@ function rowsOf(broker: string, metric: string, fromMs: number, toMs: number, { 
 /** The last value before the series, however old. */
 async function findValueBefore(read: Reader, broker: string, metric: string, plan: SeriesPlan): Promise<SeriesParts['before']> {
   const [row] = await read<{ value: number; ts: Date }>(
-    `SELECT last AS value, last_ts AS ts FROM ${ROWS} rows ORDER BY rows.ts DESC LIMIT 1`,
+    `SELECT last AS value, last_ts AS ts FROM ${ROWS} rows ORDER BY rows.ts DESC, rows.id DESC LIMIT 1`,
     rowsOf(broker, metric, 0, plan.fromMs, plan.sourcesBefore),
   );
   return row && { value: row.value, atMs: row.ts.getTime() };
@@ -125,9 +132,14 @@ async function findValueBefore(read: Reader, broker: string, metric: string, pla
 
 async function findValues(read: Reader, broker: string, metric: string, plan: SeriesPlan): Promise<ValueBucket[]> {
   const rows = await read<Omit<ValueBucket, 'startMs' | 'lastMs'> & { start: Date; lastAt: Date }>(
-    `SELECT date_bin($7::interval, ts, $3) AS start, min(min), max(max), sum(avg * count) / sum(count) AS avg, sum(count)::int AS count,
-       max(last_ts) AS "lastAt", (array_agg(last ORDER BY last_ts DESC))[1] AS last
-     FROM ${ROWS} rows
+    `SELECT start, min(min), max(max), sum(avg * count) / sum(count) AS avg, sum(count)::int AS count, max(last_ts) AS "lastAt",
+       max(first) FILTER (WHERE before IS NULL) AS first, max(last) FILTER (WHERE after IS NULL) AS last,
+       sum(increase) + coalesce(sum(${counterRise('first', 'before')}), 0) AS increase
+     FROM (
+       SELECT *, lag(last) OVER arrival AS before, lead(first) OVER arrival AS after
+       FROM (SELECT *, date_bin($7::interval, ts, $3) AS start FROM ${ROWS} rows) started
+       WINDOW arrival AS (PARTITION BY start ORDER BY ts, id)
+     ) v
      GROUP BY start`,
     [...rowsOf(broker, metric, plan.fromMs, plan.toMs, plan.sources), `${plan.stepMs} milliseconds`],
   );
@@ -152,7 +164,7 @@ async function findHeartbeats(read: Reader, broker: string, plan: SeriesPlan, he
          SELECT ${COLUMNS} FROM hours WHERE is_broken IS NOT TRUE
          UNION ALL
          SELECT m.* FROM hours CROSS JOIN LATERAL (
-           SELECT ${COLUMNS} FROM broker_metrics_1m m
+           SELECT ${ROLLED_UP} FROM broker_metrics_1m m
            WHERE m.broker = $1 AND m.metric = $2 AND m.ts >= hours.ts AND m.ts < hours.ts + interval '1 hour'
          ) m WHERE is_broken
          UNION ALL ${MINUTES_AND_VALUES}

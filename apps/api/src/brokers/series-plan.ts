@@ -13,7 +13,12 @@ export interface Sources {
   rawFromMs: number;
 }
 
+/** What the points of a series are made of: the values themselves, or what they were in a minute or hour. */
+export const RESOLUTIONS = ['value', 'minute', 'hour'] as const;
+export type Resolution = (typeof RESOLUTIONS)[number];
+
 export interface SeriesPlan {
+  resolution: Resolution;
   /** Beginning of the first point. */
   fromMs: number;
   /** End of the last point. */
@@ -29,21 +34,20 @@ export interface SeriesPlan {
   sourcesBefore: Sources;
 }
 
-const SECOND_MS = 1_000;
+export const MOST_POINTS = 2_000;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
 /**
- * How a series of at most `points` points is read: of values when its steps are shorter than a minute, of minutes when they are shorter
- * than an hour, else of hours; of longer spans when the shorter ones have been removed. Steps of minutes or hours are whole ones and
- * begin with one. What is not rolled up yet is read from the next shorter span: every step lies on both sides of such a border as a
- * whole number of spans.
+ * How a series is read in steps of `wantedMs`, or longer ones where there would be more than 2,000: of values when they are shorter than
+ * a minute, of minutes when they are shorter than an hour, else of hours; of longer spans when the shorter ones have been removed. Steps
+ * of minutes or hours are whole ones and begin with one. What is not rolled up yet is read from the next shorter span: every step lies
+ * on both sides of such a border as a whole number of spans.
  */
-export function planSeries(fromMs: number, toMs: number, points: number, coverage: Coverage): SeriesPlan {
-  const wantedMs = Math.max(SECOND_MS, Math.ceil((toMs - fromMs) / points));
+export function planSeries(fromMs: number, toMs: number, wantedMs: number, coverage: Coverage): SeriesPlan {
   const spanMs = Math.max(spanOf(wantedMs), shortestKept(fromMs, coverage));
   const startMs = floor(fromMs, spanMs);
-  const stepMs = spanMs === 1 ? wantedMs : Math.max(spanMs, ceil((toMs - startMs) / points, spanMs));
+  const stepMs = Math.max(ceil(wantedMs, spanMs), ceil((toMs - startMs) / MOST_POINTS, spanMs));
   const { rolledUntilMs } = coverage;
   const upTo = (ms: number): Sources => ({
     minutesFromMs: floor(Math.min(ms, rolledUntilMs), HOUR_MS),
@@ -53,6 +57,7 @@ export function planSeries(fromMs: number, toMs: number, points: number, coverag
   const minutesFromMs = spanMs === HOUR_MS ? all.minutesFromMs : before.minutesFromMs;
   const rawFromMs = spanMs >= MINUTE_MS ? all.rawFromMs : before.rawFromMs;
   return {
+    resolution: spanMs === 1 ? 'value' : spanMs === MINUTE_MS ? 'minute' : 'hour',
     fromMs: startMs,
     toMs: startMs + ceil(toMs - startMs, stepMs),
     stepMs,

@@ -1,11 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { Matches } from 'class-validator';
 import { MAX_TEXT_LENGTH } from '../http/cursor.js';
 import { ListQuery } from '../http/list-query.dto.js';
 import { Flag, Text } from '../http/parameters.js';
-import { MOST_TOPIC_LEVELS } from './receiving-filters.js';
-
-const TOPIC_NAME = new RegExp(`^(?!\\$share/)(?:[^+#/]*/){0,${MOST_TOPIC_LEVELS - 1}}[^+#/]*$`);
 
 export class SubscriptionsQuery extends ListQuery {
   /** This client id, exactly. */
@@ -15,11 +11,6 @@ export class SubscriptionsQuery extends ListQuery {
   /** This topic filter, exactly as the client sent it: `veep/+/#` means the filter of this name. */
   @Text({ max: MAX_TEXT_LENGTH })
   topic?: string;
-
-  /** A topic name: the active subscriptions that receive what is published to it, by the matching rules of MQTT 5 section 4.7. */
-  @Text({ max: MAX_TEXT_LENGTH })
-  @Matches(TOPIC_NAME, { message: `must be a topic name: without + and #, not below $share/, of at most ${MOST_TOPIC_LEVELS} levels` })
-  receives?: string;
 
   /** `false`: those that are over. */
   @Flag({ default: true })

@@ -14,13 +14,18 @@ import {
 export const problemContent = { 'application/problem+json': { schema: { $ref: '#/components/schemas/ProblemDto' } } };
 
 /** Documents the ways in which an endpoint can fail: any of them, one about a single object, one that reads a body. */
-export function Failures({ notFound, body = false }: { notFound?: string; body?: boolean } = {}): MethodDecorator & ClassDecorator {
+export function Failures({ notFound, body = false }: { notFound?: string | string[]; body?: boolean } = {}): MethodDecorator &
+  ClassDecorator {
+  const missing = [notFound ?? []]
+    .flat()
+    .map((code) => `\`${code}\``)
+    .join(', ');
   return applyDecorators(
     ApiBadRequestResponse({
       description: 'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`',
       content: problemContent,
     }),
-    ...(notFound === undefined ? [] : [ApiNotFoundResponse({ description: `\`${notFound}\``, content: problemContent })]),
+    ...(missing === '' ? [] : [ApiNotFoundResponse({ description: missing, content: problemContent })]),
     ...(body
       ? [
           ApiPayloadTooLargeResponse({ description: '`PAYLOAD_TOO_LARGE`', content: problemContent }),

@@ -10,10 +10,11 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
 
 /** A whole number in decimal digits; anything else, such as `10abc`, `1e3` or a repeated parameter, is refused. */
-export function WholeNumber({ min, max, default: value }: { min: number; max: number; default: number }): PropertyDecorator {
+export function WholeNumber({ min, max, default: value }: { min: number; max: number; default?: number }): PropertyDecorator {
   const options = { message: `must be a whole number from ${min} to ${max}` };
   return applyDecorators(
-    ApiProperty({ required: false, type: 'integer', minimum: min, maximum: max, default: value }),
+    ApiProperty({ required: false, type: 'integer', minimum: min, maximum: max, ...(value === undefined ? {} : { default: value }) }),
+    ...(value === undefined ? [IsOptional()] : []),
     Transform(({ value: text }: { value: unknown }) => (typeof text === 'string' ? (/^\d{1,15}$/.test(text) ? Number(text) : NaN) : text)),
     IsInt(options),
     Min(min, options),

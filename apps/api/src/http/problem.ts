@@ -14,6 +14,7 @@ export const PROBLEMS = {
   REJECTION_NOT_FOUND: { status: 404, title: 'There is no such rejection' },
   REJECTION_NOT_NEW: { status: 409, title: 'The rejection was decided about before' },
   BROKER_NOT_FOUND: { status: 404, title: 'There is no such broker' },
+  CLIENT_NOT_FOUND: { status: 404, title: 'There is no such client' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this address' },
   REPLAY_TOO_OLD: { status: 410, title: 'What came since is not replayed any more' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'This address does not take this method' },
