@@ -141,7 +141,7 @@ export class MetricSeries {
    * @example '2026-11-21T08:05:00.000Z'
    */
   to: Date;
-  /** @example 172800 */
+  /** @example 180000 */
   @ApiProperty({ type: 'integer' })
   stepMs: number;
   /**
