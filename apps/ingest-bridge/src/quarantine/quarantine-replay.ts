@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import { DeferredAckMqttServer, type ReceivedPacket } from '@tallystick/mqtt';
+import { Lifecycle } from '@tallystick/observability';
 import { Writer } from '../committing/writer.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { type IntakeRules, takeMessage } from '../intake/take-message.js';
@@ -27,12 +28,15 @@ export class QuarantineReplay implements OnModuleDestroy {
   /** Of the portion under way: rejection ids. */
   private readonly underWay = new Set<string>();
   private taken = 0;
+  /** Looks in a row that the database did not answer. */
+  private failures = 0;
   private portionDone: () => void = () => undefined;
 
   constructor(
     private readonly repository: QuarantineRepository,
     private readonly writer: Writer,
     private readonly server: DeferredAckMqttServer,
+    private readonly lifecycle: Lifecycle,
     config: IngestBridgeConfig,
   ) {
     const { patterns, payloadFormat, maxPayloadBytes } = config;
@@ -41,7 +45,8 @@ export class QuarantineReplay implements OnModuleDestroy {
   }
 
   start(): void {
-    void this.run();
+    // A failure of the database is survived; what else is thrown is a bug, as at intake, and a restart is safer than no more replays.
+    this.run().catch((error: Error) => this.lifecycle.fail(error));
   }
 
   /** Reads no more. What is under way is the writer's to store. */
@@ -65,14 +70,23 @@ export class QuarantineReplay implements OnModuleDestroy {
   /** Whether to go on at once: there may be more, and no other bridge is at it. */
   private async replayPortion(): Promise<boolean> {
     if (this.writer.problem !== undefined || this.server.problem !== undefined) return false;
+    const portion = await this.readPortion();
+    if (portion.length === 0 || this.stopping.signal.aborted) return false;
+    await this.replayAll(portion);
+    return this.taken < portion.length;
+  }
+
+  private async readPortion(): Promise<RequestedReplay[]> {
     try {
       const portion = await this.repository.findRequested(MOST_ROWS, MOST_BYTES);
-      if (portion.length === 0 || this.stopping.signal.aborted) return false;
-      await this.replayAll(portion);
-      return this.taken < portion.length;
+      this.failures = 0;
+      return portion;
     } catch (error) {
-      this.logger.warn(`rejections could not be replayed now: ${(error as Error).message}`);
-      return false;
+      this.failures += 1;
+      // The first of a row of failures, then ever rarer.
+      if ((this.failures & (this.failures - 1)) === 0)
+        this.logger.warn(`rejections could not be replayed now: ${(error as Error).message}`);
+      return [];
     }
   }
 
