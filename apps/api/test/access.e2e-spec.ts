@@ -19,6 +19,7 @@ const POLICIES: Record<string, 'public' | { scope: Scope; platformOnly?: true }>
   'DELETE /api/v1/keys/{keyId}': { scope: 'keys:admin', platformOnly: true },
   'PATCH /api/v1/devices/{deviceId}': { scope: 'devices:write' },
   'POST /api/v1/rejections/{rejectionId}/discard': { scope: 'rejections:write' },
+  'POST /api/v1/rejections/{rejectionId}/replay': { scope: 'rejections:write' },
   'GET /api/v1/export/messages': { scope: 'export' },
   'GET /api/v1/export/events': { scope: 'export', platformOnly: true },
   'GET /api/v1/export/metrics': { scope: 'export', platformOnly: true },

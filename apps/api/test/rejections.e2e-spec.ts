@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { until } from '@tallystick/testing';
 import { Api, makeKey } from './api.js';
 import { insertRejection } from './rows.js';
 
@@ -35,6 +36,10 @@ describe('the quarantine', () => {
   const ask = (path: string, init?: RequestInit) => api.ask<Rejection>(`/api/v1/rejections${path}`, init);
   const list = async (query = '', headers: Record<string, string> = {}) =>
     (await ask(query, { headers })).body.items.map((item) => item.rejectionId);
+  const replay = (id: string, headers: Record<string, string> = {}) => ask(`/${id}/replay`, { method: 'POST', headers });
+  const setStatus = (id: string, status: string) =>
+    api.sql.query(`UPDATE rejected_messages SET status = $2 WHERE rejection_id = $1`, [id, status]);
+  const acts = async (id: string) => (await api.sql.query(`SELECT action FROM audit_log WHERE object = $1 ORDER BY entry_id`, [id])).rows;
   const discard = (id: string, headers: Record<string, string> = {}) => ask(`/${id}/discard`, { method: 'POST', headers });
 
   it('lists newest first, by status, reason, tenant and time', async () => {
@@ -49,7 +54,7 @@ describe('the quarantine', () => {
   it('shows a tenant its own, and what no tenant can be told of only to the platform', async () => {
     expect(await list('', tenant)).toEqual([ids.cut, ids.deep, ids.json]);
     expect(await list('?tenantId=factory2', tenant)).toEqual([]);
-    for (const init of [{ path: '' }, { path: '/payload' }, { path: '/discard', method: 'POST' }]) {
+    for (const init of [{ path: '' }, { path: '/payload' }, { path: '/discard', method: 'POST' }, { path: '/replay', method: 'POST' }]) {
       const problem = async (id: string) => {
         const { status, body } = await ask(`/${id}${init.path}`, { method: init.method ?? 'GET', headers: tenant });
         return { ...body, status, instance: '', requestId: '' };
@@ -66,7 +71,7 @@ describe('the quarantine', () => {
     expect(status).toBe(200);
     expect(body).toMatchObject({
       ...{ rejectionId: ids.cut, tenantId: 'factory1', reason: 'payload_too_large', detail: 'in words', truncated: true },
-      ...{ payloadSize: 300_000, receiver: 'bridge-1', qos: 1, packetId: 7, status: 'new', resolvedAt: null },
+      ...{ payloadSize: 300_000, receiver: 'bridge-1', qos: 1, packetId: 7, status: 'new', resolvedAt: null, replayedAs: null },
     });
   });
 
@@ -109,18 +114,80 @@ describe('the quarantine', () => {
     expect(await (await api.fetch(`/api/v1/rejections/${id}/payload`)).text()).toBe('no JSON');
   });
 
-  it.each(['replay_requested', 'replayed', 'discarded'])('does not discard one that is %s', async (status) => {
+  it('asks for the replay of a new rejection once, on record, and takes it back', async () => {
     const id = await insertRejection(api.sql);
-    await api.sql.query(`UPDATE rejected_messages SET status = $2 WHERE rejection_id = $1`, [id, status]);
+    const key = await makeKey(api.sql, { tenantId: 'factory1', scopes: ['rejections:write'] });
+    const answers = await Promise.all([1, 2, 3].map(() => replay(id, { Authorization: `Bearer ${key}`, 'X-Request-Id': 'replay-1' })));
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 409, 409]);
+    const done = answers.find(({ status }) => status === 200)!;
+    expect(done.body).toMatchObject({ rejectionId: id, status: 'replay_requested', resolvedAt: null, replayedAs: null });
+    expect((await replay(id)).body.code).toBe('REJECTION_NOT_NEW');
+    const { rows } = await api.sql.query(`SELECT actor, action, details, request_id FROM audit_log WHERE object = $1`, [id]);
+    expect(rows).toEqual([
+      { actor: `key:${key.slice(4, 16)}`, action: 'rejection.replay', details: { tenantId: 'factory1' }, request_id: 'replay-1' },
+    ]);
+    expect(await discard(id)).toMatchObject({ status: 200, body: { status: 'discarded' } });
+    expect(await acts(id)).toEqual([{ action: 'rejection.replay' }, { action: 'rejection.discard' }]);
+    expect((await replay(id)).body.code).toBe('REJECTION_NOT_NEW');
+  });
+
+  it('shows as which message a replay stored it', async () => {
+    const id = await insertRejection(api.sql);
+    const messageId = '019ab5e8-2c00-7000-8000-0000000000aa';
+    await api.sql.query(`UPDATE rejected_messages SET status = 'replayed', resolved_at = now(), replayed_as = $2 WHERE rejection_id = $1`, [
+      id,
+      messageId,
+    ]);
+    expect((await ask(`/${id}`)).body).toMatchObject({ status: 'replayed', replayedAs: messageId });
+    expect((await ask('?status=replayed')).body.items).toMatchObject([{ rejectionId: id, replayedAs: messageId }]);
+  });
+
+  it('does not replay what was not kept whole', async () => {
+    expect(await replay(ids.cut)).toMatchObject({ status: 409, body: { code: 'REJECTION_TRUNCATED' } });
+    expect((await ask(`/${ids.cut}`)).body.status).toBe('new');
+    expect(await acts(ids.cut)).toEqual([]);
+    await setStatus(ids.cut, 'discarded');
+    expect((await replay(ids.cut)).body.code).toBe('REJECTION_NOT_NEW');
+    await setStatus(ids.cut, 'new');
+  });
+
+  it.each(['replayed', 'discarded'])('does not replay one that is %s', async (status) => {
+    const id = await insertRejection(api.sql);
+    await setStatus(id, status);
+    expect(await replay(id)).toMatchObject({ status: 409, body: { code: 'REJECTION_NOT_NEW' } });
+    expect((await ask(`/${id}`)).body.status).toBe(status);
+    expect(await acts(id)).toEqual([]);
+  });
+
+  it('waits for a bridge that is storing it, and then says so instead of discarding it', async () => {
+    const id = await insertRejection(api.sql);
+    await replay(id);
+    await api.sql.query('BEGIN');
+    await setStatus(id, 'replayed');
+    const discarding = discard(id);
+    const waiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%discarded%'`;
+    await until(async () => {
+      await api.sql.query('SELECT pg_stat_clear_snapshot()'); // a transaction sees the same activity until then
+      return (await api.sql.query(waiting)).rowCount === 1;
+    });
+    await api.sql.query('COMMIT');
+    expect(await discarding).toMatchObject({ status: 409, body: { code: 'REJECTION_NOT_NEW' } });
+    expect(await acts(id)).toEqual([{ action: 'rejection.replay' }]);
+  });
+
+  it.each(['replayed', 'discarded'])('does not discard one that is %s', async (status) => {
+    const id = await insertRejection(api.sql);
+    await setStatus(id, status);
     expect(await discard(id)).toMatchObject({ status: 409, body: { code: 'REJECTION_NOT_NEW' } });
     expect((await ask(`/${id}`)).body.status).toBe(status);
     expect((await api.sql.query(`SELECT FROM audit_log WHERE object = $1`, [id])).rowCount).toBe(0);
   });
 
-  it('does not discard what cannot be recorded', async () => {
+  it('neither discards nor replays what cannot be recorded', async () => {
     const id = await insertRejection(api.sql);
     await api.sql.query('ALTER TABLE audit_log RENAME TO audit_log_gone');
     expect((await discard(id)).status).toBe(500);
+    expect((await replay(id)).status).toBe(500);
     await api.sql.query('ALTER TABLE audit_log_gone RENAME TO audit_log');
     expect((await ask(`/${id}`)).body.status).toBe('new');
   });
@@ -136,15 +203,17 @@ describe('the quarantine', () => {
     '?status=new&status=new',
   ])('refuses %s', async (query) => expect((await ask(query)).body.code).toBe('INVALID_PARAMETER'));
 
-  it.each(['/x', '/x/payload', '/x/discard'])('refuses %s as an identifier', async (path) => {
-    expect((await ask(path, { method: path.endsWith('discard') ? 'POST' : 'GET' })).body.code).toBe('INVALID_UUID');
+  it.each(['/x', '/x/payload', '/x/discard', '/x/replay'])('refuses %s as an identifier', async (path) => {
+    expect((await ask(path, { method: /discard|replay/.test(path) ? 'POST' : 'GET' })).body.code).toBe('INVALID_UUID');
   });
 
   it('refuses input that is not asked for', async () => {
-    const post = (query: string, body: string) =>
-      ask(`/${ids.deep}/discard${query}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
-    expect((await post('?why=x', '{}')).body.code).toBe('INVALID_PARAMETER');
-    expect((await post('', '{"why":"x"}')).body.code).toBe('INVALID_PARAMETER');
+    const post = (what: string, body: string) =>
+      ask(`/${ids.deep}/${what}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+    for (const act of ['discard', 'replay']) {
+      expect((await post(`${act}?why=x`, '{}')).body.code).toBe('INVALID_PARAMETER');
+      expect((await post(act, '{"status":"replayed"}')).body.code).toBe('INVALID_PARAMETER');
+    }
     expect((await ask(`/${ids.deep}?verbose=1`)).body.code).toBe('INVALID_PARAMETER');
     expect((await ask(`/${ids.deep}`)).body.status).toBe('new');
   });

@@ -12,6 +12,7 @@ import { IngestMetrics } from './ingest.metrics.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
 import { IntakeController, TELEMETRY_ROUTE } from './intake/intake.controller.js';
 import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
+import { QuarantineReplay } from './quarantine/quarantine-replay.js';
 import { QuarantineRepository } from './quarantine/quarantine.repository.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
@@ -49,6 +50,7 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         Writer,
         QuarantineRepository,
         QuarantineKeeper,
+        QuarantineReplay,
         { provide: DATABASE_CHECK, useFactory: databaseCheck, inject: [DatabaseConnection] },
         { provide: BROKER_CHECK, useFactory: brokerCheck, inject: [DeferredAckMqttServer, BrokerWatch] },
         { provide: WRITER_CHECK, useFactory: (writer: Writer) => problemCheck('writer', writer), inject: [Writer] },

@@ -18,6 +18,7 @@ export class IngestMetrics {
   private readonly writeDuration;
   private readonly commitFailures;
   private readonly quarantineRemoved;
+  private readonly replays;
 
   constructor(private readonly metrics: Metrics) {
     this.received = metrics.counter({ name: 'mqtt_messages_received_total', help: 'Messages that the broker delivered.' });
@@ -58,6 +59,11 @@ export class IngestMetrics {
       help: 'Rejections removed from quarantine by this process: older than QUARANTINE_MAX_AGE_DAYS, or beyond QUARANTINE_MAX_BYTES.',
       labels: { reason: TRIM_REASONS },
     });
+    this.replays = metrics.counter({
+      name: 'quarantine_replays_total',
+      help: 'Rejections taken through intake again: stored as messages; refused once more; taken (another bridge stored them, or they were discarded).',
+      labels: { result: ['stored', 'refused', 'taken'] },
+    });
   }
 
   /** Gauges that are read when Prometheus asks. */
@@ -90,12 +96,21 @@ export class IngestMetrics {
     this.quarantineRemoved.inc({ reason }, rejections);
   }
 
+  countReplays(result: 'stored' | 'refused' | 'taken', replays: number): void {
+    this.replays.inc({ result }, replays);
+  }
+
+  /** Replays count as replays only: no broker delivered them, so they have no part in the account above. */
   countCommit(plan: CommitPlan, durationMs: number): void {
     const nowMs = performance.now();
-    this.processed.inc({ result: 'stored' }, plan.messages.length);
+    const received = plan.messages.filter(({ message }) => message.replayOf === undefined);
+    const replayed = plan.messages.length - received.length;
+    this.countReplays('stored', replayed);
+    this.countReplays('refused', plan.replays.length - replayed);
+    this.processed.inc({ result: 'stored' }, received.length);
     this.processed.inc({ result: 'rejected' }, plan.rejections.length);
     this.writeDuration.observe(durationMs / 1000);
-    for (const { message } of plan.messages) this.messageDuration.observe((nowMs - message.arrivedAtMs) / 1000);
+    for (const { message } of received) this.messageDuration.observe((nowMs - message.arrivedAtMs) / 1000);
     for (const { batch, closeReason } of plan.changes) {
       if (!closeReason) continue;
       this.batchesCompleted.inc();

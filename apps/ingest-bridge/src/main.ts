@@ -8,6 +8,7 @@ import { TelemetryRepository } from './committing/telemetry.repository.js';
 import { Writer } from './committing/writer.js';
 import { IngestBridgeConfig } from './ingest-bridge.config.js';
 import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
+import { QuarantineReplay } from './quarantine/quarantine-replay.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 import { IngestBridgeModule } from './ingest-bridge.module.js';
@@ -42,10 +43,12 @@ await runApp({
     await recover(app);
     app.get(KeyExpiry).start();
     app.get(Writer).start();
+    app.get(QuarantineReplay).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();
   },
   drain: async (app) => {
+    app.get(QuarantineReplay).stop();
     await app.get(DeferredAckMqttServer).stopReading();
     await app.get(Writer).drain(DRAIN_LIMIT_MS);
   },

@@ -318,6 +318,7 @@ describe('the rights of the services', () => {
        "tallystick_api: UPDATE on web_sessions (last_seen_at)",
        "tallystick_ingest: UPDATE on batches (batch_hash, close_reason, end_timestamp, leaf_hashes, message_count, open_root, sealed_at, start_timestamp, status)",
        "tallystick_ingest: UPDATE on devices (firmware_version, last_seen, message_count, site_id, updated_at)",
+       "tallystick_ingest: UPDATE on rejected_messages (detail, reason, replayed_as, resolved_at, status, tenant_id)",
      ]
     `);
   });

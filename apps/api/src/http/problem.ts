@@ -13,6 +13,7 @@ export const PROBLEMS = {
   DEVICE_NOT_FOUND: { status: 404, title: 'There is no such device' },
   REJECTION_NOT_FOUND: { status: 404, title: 'There is no such rejection' },
   REJECTION_NOT_NEW: { status: 409, title: 'The rejection was decided about before' },
+  REJECTION_TRUNCATED: { status: 409, title: 'Only the beginning of the payload was kept' },
   BROKER_NOT_FOUND: { status: 404, title: 'There is no such broker' },
   CLIENT_NOT_FOUND: { status: 404, title: 'There is no such client' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this address' },

@@ -12,7 +12,7 @@ import { Problem } from '../http/problem.js';
 import { requestIdOf } from '../http/request-id.js';
 import { timeRange } from '../http/time-range.js';
 import { RejectionPage, RejectionPath, RejectionsQuery, RejectionSummary } from './rejections.dto.js';
-import { discardRejection, findRejectedPayload, findRejection, listRejections } from './rejections.queries.js';
+import { discardRejection, findRejectedPayload, findRejection, listRejections, requestReplay } from './rejections.queries.js';
 
 /** The quarantine. What no tenant can be told of is the platform's. */
 @ApiTags('rejections')
@@ -61,13 +61,14 @@ export class RejectionsController {
 
   /**
    * Marks a rejection as discarded: somebody has looked at it, and it stays out.
-   * @remarks The bytes stay until the quarantine's bound removes them. The act is in the audit log.
+   * @remarks Also one whose replay is requested, until a bridge has stored it. The bytes stay until the quarantine's bound removes
+   * them. The act is in the audit log.
    */
   @Post(':rejectionId/discard')
   @HttpCode(200)
   @Access('rejections:write')
   @ApiOkResponse({ description: 'The rejection as it is now.', type: RejectionSummary })
-  @ApiConflictResponse({ description: '`REJECTION_NOT_NEW`: it was decided about before', content: problemContent })
+  @ApiConflictResponse({ description: '`REJECTION_NOT_NEW`: it was discarded or replayed before', content: problemContent })
   @Failures({ notFound: 'REJECTION_NOT_FOUND', body: true })
   async discard(
     @Caller() caller: Principal,
@@ -79,10 +80,43 @@ export class RejectionsController {
       const discarded = await discardRejection(run, rejectionId);
       if (!discarded) {
         const { status } = (await findRejection(run, rejectionId)) ?? notFound();
-        throw new Problem('REJECTION_NOT_NEW', `Only a new rejection can be discarded; this one is ${status}.`);
+        throw new Problem('REJECTION_NOT_NEW', `This rejection cannot be discarded any more: it is ${status}.`);
       }
       await recordAct(run, actor, { action: 'rejection.discard', object: rejectionId, details: { tenantId: discarded.tenantId } });
       return discarded;
+    });
+  }
+
+  /**
+   * Asks for a replay: a bridge takes the message through intake again, by its present configuration.
+   * @remarks It takes about a second when a bridge is ready. Then the status is `replayed`, with the message in `replayedAs`; or `new`
+   * again, with the reason for which it was refused this time. Until then `discard` takes the request back. The act is in the audit log.
+   */
+  @Post(':rejectionId/replay')
+  @HttpCode(200)
+  @Access('rejections:write')
+  @ApiOkResponse({ description: 'The rejection as it is now: `replay_requested`.', type: RejectionSummary })
+  @ApiConflictResponse({
+    description:
+      '`REJECTION_NOT_NEW`: it was decided about before, or its replay is requested; `REJECTION_TRUNCATED`: only the beginning of its payload was kept',
+    content: problemContent,
+  })
+  @Failures({ notFound: 'REJECTION_NOT_FOUND', body: true })
+  async replay(
+    @Caller() caller: Principal,
+    @Param() { rejectionId }: RejectionPath,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<RejectionSummary> {
+    const actor = { name: caller.name, requestId: requestIdOf(response) };
+    return this.database.write(caller, async (run) => {
+      const requested = await requestReplay(run, rejectionId);
+      if (!requested) {
+        const { status } = (await findRejection(run, rejectionId)) ?? notFound();
+        if (status !== 'new') throw new Problem('REJECTION_NOT_NEW', `Only a new rejection can be replayed; this one is ${status}.`);
+        throw new Problem('REJECTION_TRUNCATED', 'Only the beginning of the payload was kept, so the message cannot be replayed.');
+      }
+      await recordAct(run, actor, { action: 'rejection.replay', object: rejectionId, details: { tenantId: requested.tenantId } });
+      return requested;
     });
   }
 }

@@ -10,7 +10,7 @@ export class RejectionPath {
 }
 
 export class RejectionsQuery extends ListQuery {
-  /** `new`: nobody has decided about it yet. */
+  /** `new`: nobody has decided about it yet, or a replay was refused. */
   @OneOf(REJECTION_STATUSES)
   status?: RejectionStatus;
 
@@ -36,7 +36,7 @@ export class RejectionSummary {
   rejectionId: string;
   /** @example '2026-11-21T08:00:00.000Z' */
   receivedAt: Date;
-  /** Null when the topic names none; then only a key of the platform sees it. */
+  /** Null when the topic names none; then only a key of the platform sees it. A replay may find one. */
   @ApiProperty({ type: String, nullable: true, example: 'factory1' })
   tenantId: string | null;
   /** @example 'veep/factory1/line2/SENSOR_001/data' */
@@ -72,9 +72,12 @@ export class RejectionSummary {
   packetId: number | null;
   @ApiProperty({ enum: REJECTION_STATUSES, example: 'new' })
   status: RejectionStatus;
-  /** When it was discarded; null before. */
+  /** When it was discarded or stored by a replay; null before. */
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
   resolvedAt: Date | null;
+  /** The message as which a replay stored it; null before. */
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, example: null })
+  replayedAs: string | null;
 }
 
 export class RejectionPage {

@@ -10,7 +10,7 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 const SUMMARY = `
   r.rejection_id AS "rejectionId", r.received_at AS "receivedAt", r.tenant_id AS "tenantId", r.topic, r.reason, r.detail,
   r.payload_size AS "payloadSize", r.payload_hash AS "payloadHash", r.truncated, r.receiver, r.qos, r.packet_id AS "packetId",
-  r.status, r.resolved_at AS "resolvedAt"`;
+  r.status, r.resolved_at AS "resolvedAt", r.replayed_as AS "replayedAs"`;
 
 export interface RejectionsFilter extends TimeRange {
   status?: RejectionStatus;
@@ -75,11 +75,25 @@ export async function findRejectedPayload(read: Reader, rejectionId: string): Pr
   return rows[0]?.payload;
 }
 
-/** Marks a new rejection as discarded; undefined when there is none of this id that is new. Of two that do it at once one gets it. */
+/**
+ * Marks a rejection as discarded if it is new or waits for its replay; else undefined. Of two that do it at once one gets it; a bridge
+ * that is storing it is waited for, and then it is replayed and no longer to be discarded.
+ */
 export async function discardRejection(run: Reader, rejectionId: string): Promise<RejectionSummary | undefined> {
   const rows = await run<RejectionSummary>(
     `UPDATE rejected_messages r SET status = 'discarded', resolved_at = now()
-     WHERE r.rejection_id = $1::uuid AND r.status = 'new' AND ($2::text IS NULL OR r.tenant_id = $2)
+     WHERE r.rejection_id = $1::uuid AND r.status IN ('new', 'replay_requested') AND ($2::text IS NULL OR r.tenant_id = $2)
+     RETURNING ${SUMMARY}`,
+    [rejectionId, run.tenantId],
+  );
+  return rows[0];
+}
+
+/** Asks for the replay of a new rejection; undefined when there is none of this id that is new and was kept whole. */
+export async function requestReplay(run: Reader, rejectionId: string): Promise<RejectionSummary | undefined> {
+  const rows = await run<RejectionSummary>(
+    `UPDATE rejected_messages r SET status = 'replay_requested'
+     WHERE r.rejection_id = $1::uuid AND r.status = 'new' AND NOT r.truncated AND ($2::text IS NULL OR r.tenant_id = $2)
      RETURNING ${SUMMARY}`,
     [rejectionId, run.tenantId],
   );

@@ -1,4 +1,4 @@
-import type { CloseReason } from '@tallystick/persistence';
+import type { CloseReason, RejectionReason } from '@tallystick/persistence';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
 import { OpenBatch } from './open-batch.js';
 
@@ -36,10 +36,22 @@ export interface DeviceGain {
   firmwareVersion: string | null;
 }
 
+/** What becomes of a rejection that was taken again: the message as which it is stored, or why it was refused once more. */
+export interface ReplayOutcome {
+  rejectionId: string;
+  messageId: string | null;
+  reason: RejectionReason | null;
+  detail: string | null;
+  tenantId: string | null;
+}
+
 /** The content of one transaction, and the open batches as they are once it is committed. */
 export interface CommitPlan {
   messages: PlannedMessage[];
+  /** New ones: what was refused once more is in `replays`. */
   rejections: Rejection[];
+  /** Each must still be requested. */
+  replays: ReplayOutcome[];
   changes: BatchChange[];
   /** In key order, so that two writers take row locks in the same order. */
   devices: DeviceGain[];
@@ -82,7 +94,8 @@ export function planCommit({ open, messages, rejections, rules, nowMs, newBatchI
   }
   return {
     messages: planned,
-    rejections: [...rejections],
+    rejections: rejections.filter(({ replayOf }) => replayOf === undefined),
+    replays: [...messages.flatMap(storedReplay), ...rejections.flatMap(refusedReplay)],
     changes: [...changes.values()],
     devices: deviceGains(messages),
     keyHashes: keyHashes([...messages, ...rejections]),
@@ -131,6 +144,14 @@ function deviceGains(messages: readonly TelemetryMessage[]): DeviceGain[] {
     gain.firmwareVersion = firmwareVersion ?? gain.firmwareVersion;
   }
   return [...gains].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, gain]) => gain);
+}
+
+function storedReplay({ replayOf, messageId, tenantId }: TelemetryMessage): ReplayOutcome[] {
+  return replayOf === undefined ? [] : [{ rejectionId: replayOf, messageId, reason: null, detail: null, tenantId }];
+}
+
+function refusedReplay({ replayOf, reason, detail, tenantId }: Rejection): ReplayOutcome[] {
+  return replayOf === undefined ? [] : [{ rejectionId: replayOf, messageId: null, reason, detail, tenantId }];
 }
 
 function keyHashes(stored: readonly (TelemetryMessage | Rejection)[]): string[] {

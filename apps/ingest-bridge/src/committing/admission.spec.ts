@@ -9,7 +9,12 @@ const delivery = (deduplicationKey?: string) => ({ deduplicationKey, receipt: wi
 const refused = (key?: string) => rejection(packet('t', 'x', delivery(key)), { reason: 'not_json', detail: 'x', tenantId: 't' });
 
 /** Admission over a database that has messages under these keys; and what it was asked. */
-function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: string[] = [], ledger = new RedeliveryLedger(10)) {
+function admissionOver(
+  storedKeyHashes: (string | undefined)[],
+  newDevices: string[] = [],
+  ledger = new RedeliveryLedger(10),
+  perMinute = 1,
+) {
   const asked: (readonly string[])[] = [];
   const queries = {
     findStoredKeys: (keyHashes: readonly string[]) => {
@@ -19,7 +24,7 @@ function admissionOver(storedKeyHashes: (string | undefined)[], newDevices: stri
     findStored: () => Promise.resolve(new Set<never>()),
     findNewDevices: () => Promise.resolve(new Set(newDevices)),
   };
-  return { admission: new Admission(queries, ledger, new DeviceAllowance(1)), asked };
+  return { admission: new Admission(queries, ledger, new DeviceAllowance(perMinute)), asked };
 }
 
 describe('Admission, by deduplication key', () => {
@@ -64,5 +69,29 @@ describe('Admission, by deduplication key', () => {
     const messages = [message('t', '1', delivery('a')), message('u', '1', delivery('b'))];
     const { rejections } = await admission.check({ messages, rejections: [], duplicates: [] }, 0);
     expect(rejections).toMatchObject([{ reason: 'device_limit', keyHash: messages[1]!.keyHash }]);
+  });
+});
+
+describe('Admission, of replays', () => {
+  const replayed = (tenantId: string) => ({ ...message(tenantId), replayOf: `rejection of ${tenantId}` });
+
+  it('neither records them nor takes them for a redelivery, nor for a stored retained message', async () => {
+    const ledger = new RedeliveryLedger(10);
+    const { admission, asked } = admissionOver([], [], ledger);
+    const work = [
+      [replayed('t'), replayed('t')],
+      [rejection(packet('t', 'x'), { reason: 'not_json', detail: 'x', tenantId: 't' }, 'id')],
+    ] as const;
+    const sifted = admission.sift(work[0], work[1]);
+    expect(await admission.check(sifted, 0)).toEqual({ messages: work[0], rejections: work[1], duplicates: [] });
+    expect([ledger.size, asked]).toEqual([0, []]);
+  });
+
+  it('leaves half of the new devices of a minute to those that send now', async () => {
+    const { admission } = admissionOver([], ['a\0d', 'b\0d', 'c\0d', 'd\0d', 'e\0d'], new RedeliveryLedger(10), 4);
+    const messages = [replayed('a'), replayed('b'), replayed('c'), message('d'), message('e'), replayed('e')];
+    const admitted = await admission.check({ messages, rejections: [], duplicates: [] }, 0);
+    expect(admitted.messages).toEqual([messages[0], messages[1], messages[3], messages[4], messages[5]]);
+    expect(admitted.rejections).toMatchObject([{ reason: 'device_limit', replayOf: 'rejection of c' }]);
   });
 });

@@ -99,9 +99,13 @@ export class Admission {
 
   private async limitDevices({ messages, rejections, duplicates }: Admitted, nowMs: number): Promise<Admitted> {
     const refused = new Set<string>();
-    for (const key of await this.queries.findNewDevices(messages)) if (!this.allowance.take(nowMs)) refused.add(key);
+    const newDevices = await this.queries.findNewDevices(messages);
+    if (newDevices.size === 0) return { messages, rejections, duplicates };
+    // Replays come as fast as they are stored: of many, none would be left for the devices that send now.
+    const sendNow = new Set(messages.filter(({ replayOf }) => replayOf === undefined).map(keyOfDevice));
+    for (const key of newDevices) if (!this.allowance.take(nowMs, !sendNow.has(key))) refused.add(key);
     if (refused.size === 0) return { messages, rejections, duplicates };
-    const isRefused = (message: TelemetryMessage) => refused.has(deviceKey(message.tenantId, message.deviceId));
+    const isRefused = (message: TelemetryMessage) => refused.has(keyOfDevice(message));
     const limited = messages
       .filter(isRefused)
       .map((message) => refusal(message, 'device_limit', 'more new devices in a minute than MAX_NEW_DEVICES_PER_MINUTE'));
@@ -109,9 +113,13 @@ export class Admission {
   }
 }
 
+function keyOfDevice({ tenantId, deviceId }: TelemetryMessage): string {
+  return deviceKey(tenantId, deviceId);
+}
+
 /** An accepted message on its way into quarantine after all. */
 export function refusal(message: TelemetryMessage, reason: Rejection['reason'], detail: string): Rejection {
-  const { topic, payload, qos, retained, receivedAtMs, receipt, keyHash, tenantId, messageHash } = message;
+  const { topic, payload, qos, retained, receivedAtMs, receipt, keyHash, replayOf, tenantId, messageHash } = message;
   return {
     topic,
     payload,
@@ -120,6 +128,7 @@ export function refusal(message: TelemetryMessage, reason: Rejection['reason'], 
     receivedAtMs,
     receipt,
     keyHash,
+    replayOf,
     tenantId,
     reason,
     detail,

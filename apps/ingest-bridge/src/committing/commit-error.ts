@@ -10,6 +10,16 @@ export class BatchTakenError extends Error {
   }
 }
 
+/** Rejections no longer wait for their replay: another bridge stored them, or somebody discarded them. The lane stores the rest. */
+export class ReplayTakenError extends Error {
+  readonly code = 'REPLAY_TAKEN';
+
+  constructor(readonly rejectionIds: readonly string[]) {
+    super(`no longer to be replayed: ${rejectionIds.length} rejections`);
+    this.name = 'ReplayTakenError';
+  }
+}
+
 /** Another process receives under our client id: what we hold is delivered to it, and storing it too would double it. */
 export class ReceiverReplacedError extends Error {
   readonly code = 'RECEIVER_REPLACED';
@@ -27,6 +37,8 @@ export const COMMIT_FAILURES = [
   'batch_taken',
   /** A message of the plan is stored already, by another writer, under the same deduplication key: find it, store the rest. */
   'key_taken',
+  /** A rejection of the plan is replayed by another bridge or was discarded: store the rest. */
+  'replay_taken',
   /** Another process receives under our client id: stop. */
   'replaced',
   /** A day has no partition yet: make it and try again. */
@@ -55,6 +67,7 @@ const CHECK_VIOLATION = '23514';
 /** What a failed commit means for the next try. */
 export function commitFailure(error: unknown): CommitFailure {
   if (error instanceof BatchTakenError) return 'batch_taken';
+  if (error instanceof ReplayTakenError) return 'replay_taken';
   const { code, message, constraint } = error as { code?: string; message?: string; constraint?: string };
   if (code === undefined) return /connection|timeout|terminat/i.test(message ?? '') ? 'passing' : 'unknown';
   if (code === RECEIVER_REPLACED) return 'replaced';

@@ -3,7 +3,7 @@ import { createDataSource, DatabaseConnection } from '@tallystick/persistence';
 import { createTestDatabase, until } from '@tallystick/testing';
 import pg from 'pg';
 import { message, packet } from '../../test/messages.js';
-import type { CommitPlan } from '../batching/commit-plan.js';
+import { type CommitPlan, planCommit } from '../batching/commit-plan.js';
 import { DeviceAllowance } from '../devices/device-allowance.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { rejection } from '../intake/telemetry-message.js';
@@ -21,6 +21,7 @@ const STEPS: [string, RegExp][] = [
   ['messages', /^COPY messages_/],
   ['batches that grow', /^UPDATE batches/],
   ['quarantine', /^INSERT INTO rejected_messages/],
+  ['replays', /^WITH requested/],
   ['device counters', /^INSERT INTO devices AS/],
   ['commit', /^COMMIT/],
 ];
@@ -69,26 +70,42 @@ describe('a connection that breaks at a step of the transaction', () => {
   /** A lane that acknowledges into a window, and ways to send through it. */
   function lane() {
     const window = new AcknowledgementWindow(1);
-    const acknowledge = ({ messages, rejections }: CommitPlan) =>
-      [...messages.map(({ message }) => message.receipt!), ...rejections.map(({ receipt }) => receipt!)].forEach(
-        (receipt) => (receipt.settled = true),
-      );
+    const replayed: string[] = [];
+    const committed = ({ messages, rejections, replays }: CommitPlan) => {
+      for (const { receipt } of [...messages.map(({ message }) => message), ...rejections]) if (receipt) receipt.settled = true;
+      replayed.push(...replays.map(({ rejectionId }) => rejectionId));
+    };
     const admission = new Admission(repository, new RedeliveryLedger(100), new DeviceAllowance(1000));
     const rules = { batchSize: 100, batchBytes: 1e9, batchTimeoutMs: 60_000, mostOpenBatches: 100 };
     const writer = new WriterLane(
       repository,
       admission,
       rules,
-      { committed: acknowledge, repeated: (receipts) => repeated.push(...receipts), failed: () => undefined },
+      {
+        committed,
+        repeated: (receipts) => repeated.push(...receipts),
+        replaysTaken: (rejectionIds) => taken.push(...rejectionIds),
+        failed: () => undefined,
+      },
       SYSTEM_CLOCK,
     );
-    const repeated: unknown[] = [];
+    const [repeated, taken]: unknown[][] = [[], []];
     const delivery = (deduplicationKey: string) => ({ receivedAtMs: Date.now(), receipt: window.hold(window.size + 1), deduplicationKey });
     const send = (tenantId: string, payload: string) => writer.take(message(tenantId, payload, delivery(payload)));
     const refuse = (tenantId: string, payload: string) =>
       writer.quarantine(rejection(packet(tenantId, payload, delivery(payload)), { reason: 'not_json', detail: 'x', tenantId }));
     const allAcknowledged = () => until(() => (window.takeSettled(), window.size === 0));
-    return { writer, send, refuse, allAcknowledged, repeated };
+    return { writer, send, refuse, allAcknowledged, repeated, taken, replayed };
+  }
+
+  /** A stored rejection whose replay is requested: its id. */
+  async function requested(tenantId: string): Promise<string> {
+    const refused = rejection(packet(tenantId, 'again'), { reason: 'not_json', detail: 'x', tenantId });
+    const rules = { batchSize: 1, batchBytes: 1, batchTimeoutMs: 1, mostOpenBatches: 1 };
+    const input = { open: new Map(), messages: [], rejections: [refused], rules, nowMs: 0, newBatchId: () => '', sealAll: false };
+    await repository.commit(planCommit(input));
+    await sql(`UPDATE rejected_messages SET status = 'replay_requested' WHERE rejection_id = $1`, [refused.rejectionId]);
+    return refused.rejectionId;
   }
 
   const table = STEPS.flatMap(([name, step]) => [
@@ -97,17 +114,20 @@ describe('a connection that breaks at a step of the transaction', () => {
   ]);
   it.each(table)('$name, $outcome: everything is there once', async ({ step, persisted }) => {
     const [known, fresh] = [`known${++cases}`, `fresh${cases}`];
-    const { writer, send, refuse, allAcknowledged, repeated } = lane();
+    const { writer, send, refuse, allAcknowledged, repeated, taken, replayed } = lane();
+    const [again, refusedAgain] = [await requested(`again${cases}`), await requested(`again${cases}`)];
     const running = writer.run();
     send(known, '"first"');
     await allAcknowledged();
 
-    // One commit with work for every step: a batch that grows, a new device with a new batch, a quarantined message.
+    // One commit with work for every step: a batch that grows, a new device with a new batch, a quarantined message, two replays.
     const fault = breakAt(step, persisted);
     try {
       send(known, '"second"');
       send(fresh, '"third"');
       refuse(known, 'nope');
+      writer.take({ ...message(`again${cases}`, 'again', { receivedAtMs: Date.now() }), replayOf: again });
+      writer.quarantine(rejection(packet('x', 'again'), { reason: 'too_deep', detail: 'y', tenantId: null }, refusedAgain));
       await allAcknowledged();
     } finally {
       fault.restore();
@@ -127,6 +147,18 @@ describe('a connection that breaks at a step of the transaction', () => {
       ['"third"', 0],
     ]);
     expect(await sql(`SELECT payload FROM rejected_messages WHERE tenant_id = ANY($1)`, both)).toEqual([{ payload: Buffer.from('nope') }]);
+    expect([replayed, taken]).toEqual([[again, refusedAgain], []]);
+    expect(
+      await sql(
+        `SELECT rejection_id, status, reason, (SELECT count(*)::int FROM messages m WHERE m.tenant_id = $1) AS stored,
+           (SELECT payload FROM messages WHERE message_id = replayed_as) AS payload
+         FROM rejected_messages WHERE tenant_id = $1 ORDER BY rejection_id`,
+        [`again${cases}`],
+      ),
+    ).toEqual([
+      { rejection_id: again, status: 'replayed', reason: 'not_json', stored: 1, payload: Buffer.from('again') },
+      { rejection_id: refusedAgain, status: 'new', reason: 'too_deep', stored: 1, payload: null },
+    ]);
     const counted = (table: string) =>
       sql(`SELECT tenant_id, message_count::int AS messages FROM ${table} WHERE tenant_id = ANY($1) ORDER BY 2 DESC`, both);
     const expected = [

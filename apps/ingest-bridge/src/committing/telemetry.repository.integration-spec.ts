@@ -291,4 +291,110 @@ describe('TelemetryRepository', () => {
     await sql(`DROP FUNCTION look() CASCADE`);
     expect(await sql(`SELECT setting FROM seen`)).toEqual(['5', '5', '2'].map((setting) => ({ setting })));
   });
+
+  describe('and replays', () => {
+    let tenants = 0;
+    // Above, another process took its place.
+    beforeAll(() => repository.beginEpoch());
+    const rowsOf = (tenantId: string) =>
+      sql(
+        `SELECT status, reason, detail, resolved_at IS NOT NULL AS resolved, replayed_as IS NOT DISTINCT FROM m.message_id AS linked
+         FROM rejected_messages r LEFT JOIN messages m USING (tenant_id) WHERE tenant_id = $1`,
+        [tenantId],
+      );
+    const stored = async (tenantId: string) => (await sql('SELECT FROM messages WHERE tenant_id = $1', [tenantId])).length;
+
+    /** A stored rejection of a tenant of its own whose replay is requested; the plans that store it, and that refuse it once more. */
+    async function requested() {
+      const tenantId = `replay${++tenants}`;
+      const refused = rejection(packet(tenantId, '{nope'), { reason: 'not_json', detail: 'x', tenantId });
+      await repository.commit(plan([], undefined, [refused]));
+      const { rejectionId } = refused;
+      const setStatus = (status: string) => sql(`UPDATE rejected_messages SET status = $2 WHERE rejection_id = $1`, [rejectionId, status]);
+      await setStatus('replay_requested');
+      const storing = () => plan([{ ...message(tenantId), replayOf: rejectionId }]);
+      const refusal = { reason: 'too_deep', detail: 'y', tenantId: null } as const;
+      const refusing = () => plan([], undefined, [rejection(packet(tenantId, '{nope'), refusal, rejectionId)]);
+      return { tenantId, rejectionId, setStatus, storing, refusing };
+    }
+
+    it('marks them in the transaction that stores them', async () => {
+      const { tenantId, storing } = await requested();
+      const replay = storing();
+      expect(await repository.hasLanded(replay)).toBe(false);
+      await repository.commit(replay);
+      expect(await repository.hasLanded(replay)).toBe(true);
+      expect(await rowsOf(tenantId)).toEqual([{ status: 'replayed', reason: 'not_json', detail: 'x', resolved: true, linked: true }]);
+    });
+
+    it('gives what is refused once more its new reason, in its row', async () => {
+      const { tenantId, refusing } = await requested();
+      const replay = refusing();
+      expect(await repository.hasLanded(replay)).toBe(false);
+      await repository.commit(replay);
+      expect(await repository.hasLanded(replay)).toBe(true);
+      expect(await rowsOf(tenantId)).toEqual([{ status: 'new', reason: 'too_deep', detail: 'y', resolved: false, linked: true }]);
+    });
+
+    it.each(['discarded', 'replayed', 'new', 'trimmed'])('stores nothing of a plan with one that is %s by now', async (status) => {
+      const [one, other] = [await requested(), await requested()];
+      const batch = [...one.storing().messages, ...other.storing().messages].map((planned) => planned.message);
+      const both = plan([message('beside'), ...batch]);
+      if (status === 'trimmed') await sql('DELETE FROM rejected_messages WHERE rejection_id = $1', [one.rejectionId]);
+      else await one.setStatus(status);
+      const error: unknown = await repository.commit(both).catch((caught: unknown) => caught);
+      expect(error).toMatchObject({ code: 'REPLAY_TAKEN', rejectionIds: [one.rejectionId] });
+      expect(commitFailure(error)).toBe('replay_taken');
+      expect(await Promise.all([one.tenantId, other.tenantId, 'beside'].map(stored))).toEqual([0, 0, 0]);
+      expect(await rowsOf(other.tenantId)).toMatchObject([{ status: 'replay_requested' }]);
+    });
+
+    it('gives it to one of many bridges that commit it at once', async () => {
+      const { tenantId, storing } = await requested();
+      const outcomes = await Promise.all(Array.from({ length: 8 }, () => failureOf(repository.commit(storing()))));
+      expect(outcomes.sort()).toEqual([...Array<string>(7).fill('replay_taken'), 'stored']);
+      expect(await stored(tenantId)).toBe(1);
+      expect(await sql('SELECT message_count FROM devices WHERE tenant_id = $1', [tenantId])).toEqual([{ message_count: '1' }]);
+    });
+
+    it('does not let messages that come now wait for somebody who is deciding about it', async () => {
+      const { rejectionId, storing, tenantId } = await requested();
+      const decider = connection.dataSource.createQueryRunner();
+      await decider.startTransaction();
+      await decider.query(`UPDATE rejected_messages SET status = 'discarded' WHERE rejection_id = $1`, [rejectionId]);
+      const startedAtMs = performance.now();
+      expect(await failureOf(repository.commit(storing()))).toBe('replay_taken');
+      expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+      await decider.rollbackTransaction();
+      await decider.release();
+      // It was only thought about: the next look finds it requested.
+      await repository.commit(storing());
+      expect(await rowsOf(tenantId)).toMatchObject([{ status: 'replayed', linked: true }]);
+    });
+
+    it('lets a discard that comes while it is stored wait, and lose', async () => {
+      const { rejectionId, storing, tenantId } = await requested();
+      await sql(`CREATE FUNCTION delay_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER delay_commit AFTER UPDATE ON rejected_messages DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW WHEN (NEW.status = 'replayed') EXECUTE FUNCTION delay_commit()`);
+      const storingIt = repository.commit(storing());
+      const asleep = `SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`;
+      await until(async () => (await sql(asleep)).length === 1, { intervalMs: 10 });
+      const discarded = await sql(
+        `UPDATE rejected_messages SET status = 'discarded' WHERE rejection_id = $1 AND status IN ('new', 'replay_requested') RETURNING 1`,
+        [rejectionId],
+      );
+      await storingIt;
+      expect(discarded).toEqual([[], 0]);
+      expect(await rowsOf(tenantId)).toMatchObject([{ status: 'replayed', linked: true }]);
+      await sql('DROP TRIGGER delay_commit ON rejected_messages; DROP FUNCTION delay_commit');
+    });
+
+    it('tells a tenant of one that had none', async () => {
+      const { rejectionId, storing, tenantId } = await requested();
+      await sql('UPDATE rejected_messages SET tenant_id = NULL WHERE rejection_id = $1', [rejectionId]);
+      await repository.commit(storing());
+      expect(await rowsOf(tenantId)).toMatchObject([{ status: 'replayed' }]);
+    });
+  });
 });

@@ -3,12 +3,19 @@ import { Injectable } from '@nestjs/common';
 import { BEGIN_LIMITED, DatabaseConnection, inTransaction } from '@tallystick/persistence';
 import { escapeLiteral, type PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { type BatchChange, type CommitPlan, deviceKey, type DeviceGain, type PlannedMessage } from '../batching/commit-plan.js';
+import {
+  type BatchChange,
+  type CommitPlan,
+  deviceKey,
+  type DeviceGain,
+  type PlannedMessage,
+  type ReplayOutcome,
+} from '../batching/commit-plan.js';
 import { DeviceRegistry } from '../devices/device-registry.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
 import type { AdmissionQueries } from './admission.js';
-import { BatchTakenError } from './commit-error.js';
+import { BatchTakenError, ReplayTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
 import type { PlanStore } from './writer-lane.js';
 
@@ -51,7 +58,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
 
   /**
    * The one transaction. Either all of the plan is stored or nothing is; throws BatchTakenError when a batch is no longer ours,
-   * else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
+   * ReplayTakenError when a rejection no longer waits for its replay, else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
    */
   async commit(plan: CommitPlan): Promise<void> {
     await inTransaction(
@@ -71,6 +78,8 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
           plan.changes.filter((change) => change.messagesBefore > 0),
         );
         if (plan.rejections.length > 0) await this.insertRejections(client, plan.rejections);
+        // Waits for nobody, so it follows what does: where an earlier try of this plan is still under way, that has ended by now.
+        if (plan.replays.length > 0) await settleReplays(client, plan.replays);
         // Last: these rows are locked until COMMIT, and first they cost a third of the throughput.
         if (plan.devices.length > 0) await countMessages(client, plan.devices);
         // COMMIT follows here. Only after it may a message of the plan be acknowledged.
@@ -81,12 +90,17 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
   }
 
   /** Whether a plan whose commit failed is in the database after all. All of it is, or nothing: one row tells. */
-  async hasLanded({ messages, rejections, changes }: CommitPlan): Promise<boolean> {
+  async hasLanded({ messages, rejections, changes, replays }: CommitPlan): Promise<boolean> {
     if (messages[0]) return this.exists(`SELECT 1 FROM messages WHERE message_id = $1`, [messages[0].message.messageId]);
     if (rejections[0]) return this.exists(`SELECT 1 FROM rejected_messages WHERE rejection_id = $1`, [rejections[0].rejectionId]);
     const [change] = changes;
-    const values = [change?.batch.batchId, change?.batch.messageCount];
-    return this.exists(`SELECT 1 FROM batches WHERE batch_id = $1 AND message_count = $2 AND status = 'complete'`, values);
+    if (change) {
+      const values = [change.batch.batchId, change.batch.messageCount];
+      return this.exists(`SELECT 1 FROM batches WHERE batch_id = $1 AND message_count = $2 AND status = 'complete'`, values);
+    }
+    // Replays that were refused leave no row of their own; whoever decided about them, nothing is left to do once none waits.
+    const waits = `SELECT 1 FROM rejected_messages WHERE rejection_id = ANY($1) AND status = 'replay_requested' LIMIT 1`;
+    return !(await this.exists(waits, [replays.map(({ rejectionId }) => rejectionId)]));
   }
 
   async findStoredKeys(keyHashes: readonly string[]): Promise<ReadonlySet<string>> {
@@ -304,4 +318,40 @@ async function countMessages(client: PoolClient, gains: readonly DeviceGain[]): 
       gains.map((gain) => gain.firmwareVersion),
     ],
   });
+}
+
+/**
+ * Writes down what became of rejections that were taken again, in the transaction that stores them. The guard on the status is what
+ * stores each once: of two bridges, or of a bridge and a discard, one finds it requested. SKIP LOCKED: messages that come now share this
+ * transaction, and do not wait for whoever else is deciding.
+ */
+async function settleReplays(client: PoolClient, replays: readonly ReplayOutcome[]): Promise<void> {
+  const settled = await client.query<{ rejection_id: string }>({
+    name: 'settle-replays',
+    text: `WITH requested AS MATERIALIZED (
+             SELECT rejection_id FROM rejected_messages WHERE rejection_id = ANY($1::uuid[]) AND status = 'replay_requested'
+             FOR UPDATE SKIP LOCKED
+           )
+           UPDATE rejected_messages r SET
+             status = CASE WHEN o.message_id IS NULL THEN 'new' ELSE 'replayed' END,
+             resolved_at = CASE WHEN o.message_id IS NULL THEN NULL ELSE now() END,
+             replayed_as = o.message_id,
+             reason = coalesce(o.reason, r.reason),
+             detail = coalesce(o.detail, r.detail),
+             tenant_id = coalesce(o.tenant_id, r.tenant_id)
+           FROM requested JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+             AS o (rejection_id, message_id, reason, detail, tenant_id) USING (rejection_id)
+           WHERE r.rejection_id = requested.rejection_id
+           RETURNING r.rejection_id`,
+    values: [
+      replays.map((replay) => replay.rejectionId),
+      replays.map((replay) => replay.messageId),
+      replays.map((replay) => replay.reason),
+      replays.map((replay) => replay.detail),
+      replays.map((replay) => replay.tenantId),
+    ],
+  });
+  if (settled.rowCount === replays.length) return;
+  const ours = new Set(settled.rows.map((row) => row.rejection_id));
+  throw new ReplayTakenError(replays.map(({ rejectionId }) => rejectionId).filter((rejectionId) => !ours.has(rejectionId)));
 }

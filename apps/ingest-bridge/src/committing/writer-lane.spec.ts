@@ -2,7 +2,7 @@ import { AcknowledgementWindow, type Receipt, RedeliveryLedger } from '@tallysti
 import type { BatchingRules, CommitPlan } from '../batching/commit-plan.js';
 import { message as messageOf, packet } from '../../test/messages.js';
 import { type Rejection, rejection, type TelemetryMessage } from '../intake/telemetry-message.js';
-import { BatchTakenError } from './commit-error.js';
+import { BatchTakenError, ReplayTakenError } from './commit-error.js';
 import { Admission } from './admission.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
 import { type LaneEvents, type PlanStore, WriterLane } from './writer-lane.js';
@@ -72,7 +72,12 @@ function laneOn(store: ScriptedStore, events: Partial<LaneEvents> = {}): WriterL
     findNewDevices: () => Promise.resolve(new Set<string>()),
   };
   const admission = new Admission(queries, new RedeliveryLedger(100), new DeviceAllowance(100));
-  const ignored: LaneEvents = { committed: () => undefined, repeated: () => undefined, failed: () => undefined };
+  const ignored: LaneEvents = {
+    committed: () => undefined,
+    repeated: () => undefined,
+    replaysTaken: () => undefined,
+    failed: () => undefined,
+  };
   return new WriterLane(store, admission, rules, { ...ignored, ...events }, SYSTEM_CLOCK);
 }
 
@@ -235,6 +240,67 @@ describe('WriterLane', () => {
       const { repeated } = await write(store, work);
       expect(store.stored).toEqual(['0:b', '1:c', '2:d']);
       expect(repeated).toEqual([work[0]!.receipt]);
+    });
+  });
+
+  describe('when another bridge or a discard was first with a replay', () => {
+    const replayed = (payload: string) => ({ ...message(payload), replayOf: payload });
+    const refusedAgain = (payload: string) => rejection(packet('t', payload), { reason: 'not_json', detail: 'x', tenantId: 't' }, payload);
+
+    async function write(store: ScriptedStore, messages: TelemetryMessage[], rejections: Rejection[] = []) {
+      const [done, taken]: [string[], string[]] = [[], []];
+      const lane = laneOn(store, {
+        committed: ({ replays }) => done.push(`committed ${replays.map(({ rejectionId }) => rejectionId).join()}`),
+        replaysTaken: (rejectionIds) => taken.push(...rejectionIds),
+        failed: (_error, failure) => done.push(failure),
+      });
+      for (const one of messages) lane.take(one);
+      for (const one of rejections) lane.quarantine(one);
+      lane.drain();
+      await lane.run();
+      return { done, taken, lane };
+    }
+
+    it('stores the rest in order, without it', async () => {
+      const store = new ScriptedStore([{ error: new ReplayTakenError(['b', 'e']), persisted: false }]);
+      const { done, taken } = await write(
+        store,
+        [message('a'), replayed('b'), message('c'), replayed('d')],
+        [refusedAgain('e'), refusedAgain('f')],
+      );
+      expect(store.calls).toEqual(['commit', 'hasLanded', 'commit']);
+      expect(store.stored).toEqual(['0:a', '1:c', '2:d']);
+      expect(done).toEqual(['replay_taken', 'committed d,f']);
+      expect(taken).toEqual(['b', 'e']);
+    });
+
+    it('takes it for its own when it was: a commit of unknown outcome that landed', async () => {
+      const store = new ScriptedStore([
+        { error: pgError('08006'), persisted: false },
+        { error: new ReplayTakenError(['b']), persisted: true },
+      ]);
+      const { done, taken } = await write(store, [message('a'), replayed('b')]);
+      expect(done).toEqual(['passing', 'replay_taken', 'committed b']);
+      expect([store.stored, taken]).toEqual([['0:a', '1:b'], []]);
+    });
+
+    it('has nothing to commit when it was all, and no problem left', async () => {
+      const store = new ScriptedStore([{ error: new ReplayTakenError(['a', 'b']), persisted: false }]);
+      const { done, taken, lane } = await write(store, [replayed('a')], [refusedAgain('b')]);
+      expect([done, taken]).toEqual([['replay_taken'], ['a', 'b']]);
+      expect([store.stored, lane.problem]).toEqual([[], undefined]);
+    });
+
+    it('finds the row that PostgreSQL refuses among replays, and refuses it once more', async () => {
+      const poison = { error: pgError('22P02'), persisted: false };
+      // All; the half of it; that one; that one without raw_data.
+      const store = new ScriptedStore([poison, poison, poison, poison]);
+      const { done } = await write(store, [replayed('a'), replayed('b'), replayed('c')]);
+      expect(store.stored).toEqual(['0:b', '1:c']);
+      expect(done.filter((what) => what.startsWith('committed'))).toEqual(['committed a', 'committed b', 'committed c']);
+      const [plan] = [...store.landed];
+      expect(plan!.replays).toMatchObject([{ rejectionId: 'a', messageId: null, reason: 'database_refused' }]);
+      expect(plan!.rejections).toEqual([]);
     });
   });
 

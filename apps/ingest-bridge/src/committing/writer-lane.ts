@@ -4,7 +4,7 @@ import { type BatchingRules, type CommitPlan, planCommit, sealingIsDue } from '.
 import type { OpenBatch } from '../batching/open-batch.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
 import { type Admission, type Admitted } from './admission.js';
-import { BatchTakenError, type CommitFailure, commitFailure, ReceiverReplacedError } from './commit-error.js';
+import { BatchTakenError, type CommitFailure, commitFailure, ReceiverReplacedError, ReplayTakenError } from './commit-error.js';
 import type { LaneClock } from './lane-clock.js';
 import { splitAfterRefusal } from './refused-rows.js';
 
@@ -16,7 +16,9 @@ const LONGEST_RETRY_MS = 5_000;
 const DAY_MS = 24 * 3600 * 1000;
 
 /** The next try will fare better: no need to wait before it. */
-const MENDED_AT_ONCE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'row_refused', 'partition_missing'];
+const MENDED_AT_ONCE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'replay_taken', 'row_refused', 'partition_missing'];
+/** The plan as it is will never be stored, unless it is already. */
+const MAKES_PLAN_IMPOSSIBLE: readonly CommitFailure[] = ['batch_taken', 'key_taken', 'replay_taken'];
 
 /** What a lane needs of the database. */
 export interface PlanStore {
@@ -33,6 +35,8 @@ export interface LaneEvents {
   committed(plan: CommitPlan, durationMs: number): void;
   /** Stored before: may be acknowledged. */
   repeated(receipts: readonly (Receipt | undefined)[]): void;
+  /** Another bridge stored these rejections, or somebody discarded them. */
+  replaysTaken(rejectionIds: readonly string[]): void;
   failed(error: Error, failure: CommitFailure, attempt: number): void;
 }
 
@@ -135,7 +139,7 @@ export class WriterLane {
 
   /**
    * Commits everything, in order: as one transaction; in parts when PostgreSQL refuses a row; without what another writer turns out
-   * to have stored under the same deduplication key.
+   * to have stored under the same deduplication key; without replays that another bridge or a discard was first with.
    */
   private async commitAll(work: Work, sealAll: boolean): Promise<void> {
     const outcome = await this.commitUntilDecided(work, sealAll);
@@ -145,12 +149,17 @@ export class WriterLane {
       this.events.repeated(duplicates);
       return this.commitAll(rest, sealAll);
     }
+    if (outcome instanceof ReplayTakenError) {
+      const stays = ({ replayOf }: TelemetryMessage | Rejection) => replayOf === undefined || !outcome.rejectionIds.includes(replayOf);
+      this.events.replaysTaken(outcome.rejectionIds);
+      return this.commitAll({ messages: work.messages.filter(stays), rejections: work.rejections.filter(stays) }, sealAll);
+    }
     // Parts fill batches like any commit; sealing waits for the last one.
     const parts = splitAfterRefusal(work, outcome);
     for (const [index, part] of parts.entries()) await this.commitAll(part, sealAll && index === parts.length - 1);
   }
 
-  /** Plans and commits until the work is stored, or until it cannot be stored as it is (row_refused, key_taken): then the error. */
+  /** Plans and commits until the work is stored, or until it cannot be stored as it is (row_refused, key_taken, replay_taken): then the error. */
   private async commitUntilDecided(work: Work, sealAll: boolean): Promise<'stored' | Error> {
     for (;;) {
       const plan = planCommit({
@@ -161,7 +170,7 @@ export class WriterLane {
         newBatchId: () => uuidv7(this.clock.unixMs()),
         sealAll,
       });
-      if (plan.messages.length + plan.rejections.length + plan.changes.length === 0) {
+      if (plan.messages.length + plan.rejections.length + plan.replays.length + plan.changes.length === 0) {
         this.problem = undefined; // all of it was stored before, so no commit follows that would say so
         return 'stored';
       }
@@ -187,8 +196,7 @@ export class WriterLane {
         return 'stored';
       } catch (error) {
         const failure = commitFailure(error);
-        if (failure === 'batch_taken' || failure === 'key_taken' || (failure === 'row_refused' && canBeSplit(plan)))
-          impossible = error as Error;
+        if (MAKES_PLAN_IMPOSSIBLE.includes(failure) || (failure === 'row_refused' && canBeSplit(plan))) impossible = error as Error;
         this.fail(error as Error, failure, attempt);
         if (failure === 'replaced') throw new ReceiverReplacedError({ cause: error });
         await this.beforeRetry(failure, attempt, plan);
@@ -246,6 +254,6 @@ function sizeBytes({ payload, topic }: TelemetryMessage | Rejection): number {
 }
 
 /** A refused plan of a single rejection has nothing left to take apart: it is tried again like an unknown failure. */
-function canBeSplit({ messages, rejections }: CommitPlan): boolean {
-  return messages.length > 0 || rejections.length > 1;
+function canBeSplit({ messages, rejections, replays }: CommitPlan): boolean {
+  return messages.length > 0 || rejections.length + replays.length > 1;
 }

@@ -29,6 +29,8 @@ export class Writer {
   private inFlight = 0;
   /** Told of rejections once they are stored. */
   onQuarantined: (rejections: readonly Rejection[]) => void = () => undefined;
+  /** Told of replays once nothing is left to do for them: stored, refused once more, or taken by another. */
+  onReplaysDone: (rejectionIds: readonly string[], outcome: 'settled' | 'taken') => void = () => undefined;
 
   constructor(
     repository: TelemetryRepository,
@@ -80,6 +82,12 @@ export class Writer {
     if (this.mayQueue(lane, rejection)) lane.quarantine(rejection);
   }
 
+  /** Takes a rejection again, judged anew. Whoever calls bounds what is under way: there is no broker that would be slowed down. */
+  replay(item: TelemetryMessage | Rejection): void {
+    if ('messageId' in item) this.laneOf(item.tenantId, item.deviceId).take(item);
+    else this.lanes[0]!.quarantine(item);
+  }
+
   /** Stores and seals everything, or as much as the time allows. What is not stored stays unacknowledged. */
   async drain(limitMs: number): Promise<void> {
     for (const lane of this.lanes) lane.drain();
@@ -111,6 +119,10 @@ export class Writer {
         this.metrics.countProcessed('duplicate', receipts.length);
         this.server.acknowledge(receipts);
       },
+      replaysTaken: (rejectionIds: readonly string[]) => {
+        this.metrics.countReplays('taken', rejectionIds.length);
+        this.onReplaysDone(rejectionIds, 'taken');
+      },
       failed: (error: Error, failure: Parameters<IngestMetrics['countFailure']>[0], attempt: number) => {
         this.metrics.countFailure(failure);
         // The first of a row of failures, then ever rarer.
@@ -122,10 +134,16 @@ export class Writer {
 
   /** Here, after COMMIT, and in `repeated` above, and nowhere else, messages are acknowledged. */
   private onCommitted(plan: CommitPlan, durationMs: number): void {
-    this.inFlight -= plan.messages.length + plan.rejections.length;
-    this.server.acknowledge([...plan.messages.map(({ message }) => message.receipt), ...plan.rejections.map(({ receipt }) => receipt)]);
+    const received = plan.messages.filter(({ message }) => message.replayOf === undefined);
+    this.inFlight -= received.length + plan.rejections.length;
+    this.server.acknowledge([...received.map(({ message }) => message.receipt), ...plan.rejections.map(({ receipt }) => receipt)]);
     this.metrics.countCommit(plan, durationMs);
     if (plan.rejections.length > 0) this.onQuarantined(plan.rejections);
+    if (plan.replays.length === 0) return;
+    this.onReplaysDone(
+      plan.replays.map(({ rejectionId }) => rejectionId),
+      'settled',
+    );
   }
 
   private abandonBefore(connection: number): void {

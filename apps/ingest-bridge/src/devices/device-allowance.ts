@@ -12,12 +12,15 @@ export class DeviceAllowance {
     this.left = perMinute;
   }
 
-  /** Takes one; false when the minute's are used up. `nowMs` is monotonic. */
-  take(nowMs: number): boolean {
+  /**
+   * Takes one; false when the minute's are used up, or, for what must not use up those of others (`spareOnly`), when half of them are.
+   * `nowMs` is monotonic.
+   */
+  take(nowMs: number, spareOnly = false): boolean {
     const refill = ((nowMs - (this.filledAtMs ?? nowMs)) / MINUTE_MS) * this.perMinute;
     this.left = Math.min(this.perMinute, this.left + refill);
     this.filledAtMs = nowMs;
-    if (this.left < 1) return false;
+    if (this.left < (spareOnly ? Math.min(this.perMinute, this.perMinute / 2 + 1) : 1)) return false;
     this.left -= 1;
     return true;
   }

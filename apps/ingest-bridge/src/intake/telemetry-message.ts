@@ -4,10 +4,12 @@ import type { ReceivedPacket } from '@tallystick/mqtt';
 import { type RejectionReason, uuidv7 } from '@tallystick/persistence';
 import type { TelemetryContent } from './take-message.js';
 
-/** What of an MQTT delivery is kept, and the claim to its acknowledgement. */
+/** What of an MQTT delivery is kept, and the claim to its acknowledgement. A replay has neither claim nor deduplication key. */
 interface Delivery extends Pick<ReceivedPacket, 'topic' | 'payload' | 'qos' | 'retained' | 'receivedAtMs' | 'receipt'> {
   /** SHA-256, hex, of topic and deduplication key: where this is equal it is the same message. Undefined without a key. */
   keyHash: string | undefined;
+  /** The rejection that this is a replay of; undefined for what the broker delivered. */
+  replayOf: string | undefined;
 }
 
 /** A message on its way into `messages`: identified and hashed, its place in a batch not yet known. */
@@ -35,7 +37,7 @@ export function nativeSha256(data: Uint8Array): Uint8Array {
   return Buffer.from(hash('sha256', data, 'binary'), 'binary');
 }
 
-export function telemetryMessage(packet: ReceivedPacket, content: TelemetryContent): TelemetryMessage {
+export function telemetryMessage(packet: ReceivedPacket, content: TelemetryContent, replayOf?: string): TelemetryMessage {
   const messageId = uuidv7(packet.receivedAtMs);
   const messageHash = hash('sha256', packet.payload, 'hex');
   const nonce = randomNonce();
@@ -45,17 +47,20 @@ export function telemetryMessage(packet: ReceivedPacket, content: TelemetryConte
     { messageId, deviceId, topic, receivedAtMs, payloadSize: payload.length, messageHash, nonce },
     nativeSha256,
   );
-  return { ...content, ...delivery(packet), messageId, messageHash, nonce, leafHash, arrivedAtMs };
+  return { ...content, ...delivery(packet, replayOf), messageId, messageHash, nonce, leafHash, arrivedAtMs };
 }
 
-export function rejection(packet: ReceivedPacket, refusal: Pick<Rejection, 'reason' | 'detail' | 'tenantId'>): Rejection {
+type Refusal = Pick<Rejection, 'reason' | 'detail' | 'tenantId'>;
+
+export function rejection(packet: ReceivedPacket, refusal: Refusal, replayOf?: string): Rejection {
   const payloadHash = hash('sha256', packet.payload, 'hex');
-  return { ...delivery(packet), ...refusal, rejectionId: uuidv7(packet.receivedAtMs), payloadHash };
+  return { ...delivery(packet, replayOf), ...refusal, rejectionId: uuidv7(packet.receivedAtMs), payloadHash };
 }
 
-function delivery({ topic, payload, qos, retained, receivedAtMs, receipt, deduplicationKey }: ReceivedPacket): Delivery {
+function delivery(packet: ReceivedPacket, replayOf: string | undefined): Delivery {
+  const { topic, payload, qos, retained, receivedAtMs, receipt, deduplicationKey } = packet;
   const keyHash = deduplicationKey === undefined ? undefined : keyHashOf(topic, deduplicationKey);
-  return { topic, payload, qos, retained, receivedAtMs, receipt, keyHash };
+  return { topic, payload, qos, retained, receivedAtMs, receipt, keyHash, replayOf };
 }
 
 /**

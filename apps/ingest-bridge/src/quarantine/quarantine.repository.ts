@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DatabaseConnection } from '@tallystick/persistence';
+import { DatabaseConnection, type RejectionReason } from '@tallystick/persistence';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 
 /** How many rejections were removed for being too old, and how many to make room. */
@@ -10,7 +10,18 @@ export interface Trim {
   more: boolean;
 }
 
-/** Removes rejections; TelemetryRepository alone stores them. */
+/** A rejection that waits for its replay. */
+export interface RequestedReplay {
+  rejectionId: string;
+  tenantId: string | null;
+  topic: string;
+  payload: Buffer;
+  truncated: boolean;
+  reason: RejectionReason;
+  qos: number;
+}
+
+/** Removes rejections and finds those to be replayed; TelemetryRepository alone stores them. */
 @Injectable()
 export class QuarantineRepository {
   constructor(
@@ -26,5 +37,21 @@ export class QuarantineRepository {
       [quarantineMaxBytes, quarantineMaxAgeDays],
     );
     return trim ?? 'busy';
+  }
+
+  /** The oldest rejections that wait for their replay: up to `most` of them, and no more once they have `mostBytes`. */
+  findRequested(most: number, mostBytes: number): Promise<RequestedReplay[]> {
+    return this.connection.dataSource.query<RequestedReplay[]>(
+      `SELECT rejection_id AS "rejectionId", tenant_id AS "tenantId", topic, payload, truncated, reason, qos
+       FROM (
+         SELECT *, sum(octet_length(payload) + octet_length(topic)) OVER (ORDER BY received_at, rejection_id ROWS UNBOUNDED PRECEDING)
+           - octet_length(payload) - octet_length(topic) AS bytes_before
+         FROM (
+           SELECT * FROM rejected_messages WHERE status = 'replay_requested' ORDER BY received_at, rejection_id LIMIT $1
+         ) oldest
+       ) summed
+       WHERE bytes_before < $2 ORDER BY received_at, rejection_id`,
+      [most, mostBytes],
+    );
   }
 }

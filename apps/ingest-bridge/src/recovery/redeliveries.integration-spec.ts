@@ -152,6 +152,14 @@ describe('Redeliveries', () => {
     expect(await known(await store(NOW_MS, CAPACITY, 'rejected'))).toBe(CAPACITY);
   });
 
+  it('does not take rejections that were replayed or discarded lately for what was stored last, and still knows the last of them', async () => {
+    const { store, known } = await bridge();
+    await store(NOW_MS, 100, 'rejected');
+    const last = [...(await store(NOW_MS + 200, 5, 'rejected')), ...(await store(NOW_MS + 300, CAPACITY - 5))];
+    await connection.dataSource.query(`UPDATE rejected_messages SET status = 'discarded'`);
+    expect(await known(last)).toBe(CAPACITY);
+  });
+
   it('knows rejections by topics that are too long to be remembered whole', async () => {
     const { store, known } = await bridge();
     expect(await known(await store(NOW_MS, CAPACITY, 'rejected', 1, `veep/${'ü'.repeat(30_000)}/s/d/data`))).toBe(CAPACITY);

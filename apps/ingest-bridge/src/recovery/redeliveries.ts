@@ -87,10 +87,11 @@ export class Redeliveries {
             AND NOT (SELECT by_batch FROM choice)
           ORDER BY message_id DESC LIMIT $2)
          UNION ALL
-         (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
+         -- A rejection that somebody decided about, or that was replayed, is as old as the transaction that stored it.
+         (SELECT rejection_id, greatest(age(xmin), age(stored_txid::text::xid8::xid)), packet_id, topic, payload_hash FROM rejected_messages
           WHERE rejection_id < $8 AND receiver = $1 AND packet_id IS NOT NULL ORDER BY rejection_id DESC LIMIT $9)
          UNION ALL
-         (SELECT rejection_id, age(xmin), packet_id, topic, payload_hash FROM rejected_messages
+         (SELECT rejection_id, greatest(age(xmin), age(stored_txid::text::xid8::xid)), packet_id, topic, payload_hash FROM rejected_messages
           WHERE rejection_id >= $8 AND receiver = $1 AND packet_id IS NOT NULL ORDER BY rejection_id DESC LIMIT $2)
        )
        SELECT packet_id, hash,

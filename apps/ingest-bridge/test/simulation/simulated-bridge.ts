@@ -63,6 +63,7 @@ export class SimulatedBridge {
         committed: (plan) =>
           this.acknowledge([...plan.messages.map(({ message }) => message.receipt), ...plan.rejections.map(({ receipt }) => receipt)]),
         repeated: (receipts) => this.acknowledge(receipts),
+        replaysTaken: () => undefined,
         failed: () => undefined,
       },
       clock,

@@ -24,6 +24,7 @@ export type RejectionStatus = (typeof REJECTION_STATUSES)[number];
 @Check('check_rejection_status', `"status" IN (${REJECTION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
 @Index('idx_rejected_messages_received_at', { synchronize: false })
 @Index('idx_rejected_messages_tenant', { synchronize: false })
+@Index('idx_rejected_messages_replay', { synchronize: false })
 export class RejectedMessage {
   @PrimaryColumn('uuid', { name: 'rejection_id', primaryKeyConstraintName: 'rejected_messages_pkey' })
   rejectionId: string;
@@ -31,7 +32,7 @@ export class RejectedMessage {
   @Column('timestamp with time zone', { name: 'received_at', precision: 3 })
   receivedAt: Date;
 
-  /** Known when the topic fits the pattern. */
+  /** Known when the topic fits the pattern, or did when it was last replayed. */
   @Column('varchar', { name: 'tenant_id', length: 100, nullable: true })
   tenantId: string | null;
 
@@ -74,4 +75,12 @@ export class RejectedMessage {
 
   @Column('timestamp with time zone', { name: 'resolved_at', precision: 3, nullable: true })
   resolvedAt: Date | null;
+
+  /** The message as which it was stored when it was replayed. No foreign key: messages go by the day. */
+  @Column('uuid', { name: 'replayed_as', nullable: true })
+  replayedAs: string | null;
+
+  /** The transaction that stored it: `xmin` is the last one that changed it. NULL: stored before this column was there. */
+  @Column('bigint', { name: 'stored_txid', nullable: true, default: () => 'txid_current()' })
+  storedTxid: string | null;
 }
