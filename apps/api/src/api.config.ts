@@ -1,5 +1,6 @@
 import { DatabaseSettings, Group, HttpSettings, Setting } from '@tallystick/config';
 import { Equals, IsBoolean, IsInt, IsString, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
+import { AlertSettings } from './alerts/alert.settings.js';
 import { LOOPBACK } from './http/known-host.js';
 import { isProxyNetwork } from './http/proxy-network.js';
 
@@ -46,6 +47,9 @@ export class ApiConfig {
   })
   @IsBoolean()
   readonly allowOwner: boolean = false;
+
+  @Group(AlertSettings)
+  readonly alerts: AlertSettings;
 
   @Group(HttpSettings, { port: 3000 })
   readonly http: HttpSettings;

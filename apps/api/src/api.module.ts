@@ -2,6 +2,10 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { DatabaseSettings } from '@tallystick/config';
 import { databaseCheck, ObservabilityModule } from '@tallystick/observability';
+import { AlertSettings } from './alerts/alert.settings.js';
+import { AlertNotifier } from './alerts/alert-notifier.js';
+import { AlertWatch } from './alerts/alert-watch.js';
+import { AlertsController } from './alerts/alerts.controller.js';
 import type { ApiConfig } from './api.config.js';
 import { AccessGuard } from './auth/access.guard.js';
 import { Authenticator } from './auth/authenticator.js';
@@ -44,6 +48,7 @@ export class ApiModule {
         BrokersController,
         ExportController,
         StreamController,
+        AlertsController,
       ],
       providers: [
         Database,
@@ -57,6 +62,9 @@ export class ApiModule {
         RateLimits,
         Exports,
         Streams,
+        { provide: AlertSettings, useValue: config.alerts },
+        AlertWatch,
+        AlertNotifier,
         // Who may not ask learns nothing of what can be asked: this guard comes first.
         { provide: APP_GUARD, useClass: AccessGuard },
         { provide: APP_GUARD, useClass: UndeclaredInputGuard },

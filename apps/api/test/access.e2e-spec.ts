@@ -30,6 +30,7 @@ const POLICIES_BY_PREFIX: [string, { scope: Scope; platformOnly?: true }][] = [
   ['/api/v1/messages', { scope: 'telemetry:read' }],
   ['/api/v1/devices', { scope: 'telemetry:read' }],
   ['/api/v1/rejections', { scope: 'telemetry:read' }],
+  ['/api/v1/alerts', { scope: 'broker:read', platformOnly: true }],
   ['/api/v1/brokers', { scope: 'broker:read', platformOnly: true }],
 ];
 

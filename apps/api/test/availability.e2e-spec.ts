@@ -137,7 +137,11 @@ describe('availability', () => {
     const blocker = new pg.Client({ connectionString: database.url });
     await blocker.connect();
     const backend = async () =>
-      (await blocker.query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick-api'`)).rows;
+      (
+        await blocker.query<{ pid: number }>(
+          `SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick-api' AND datname = current_database()`,
+        )
+      ).rows;
     expect(await status(`${app.url}/api/v1/batches`)).toBe(200);
     const before = await backend();
     await blocker.query('BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE');

@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { Socket } from 'node:net';
 import { DataSource } from 'typeorm';
+import { Alert } from './entities/alert.js';
 import { ApiKey } from './entities/api-key.js';
 import { AuditEntry } from './entities/audit-entry.js';
 import { Batch } from './entities/batch.js';
@@ -14,6 +15,7 @@ import { BrokerState } from './entities/broker-state.js';
 import { BrokerSubscription } from './entities/broker-subscription.js';
 import { DeduplicationKey } from './entities/deduplication-key.js';
 import { Device } from './entities/device.js';
+import { DifferingBatch } from './entities/differing-batch.js';
 import { EventCount } from './entities/event-count.js';
 import { Message } from './entities/message.js';
 import { ObservationGap } from './entities/observation-gap.js';
@@ -39,6 +41,7 @@ const brokerHistory = [
   SessionEndCount,
 ];
 const access = [ApiKey, WebSession, SetupToken, AuditEntry];
+const alerts = [Alert, DifferingBatch];
 
 export interface DataSourceOptions {
   /** Most connections; 10 by default. */
@@ -57,7 +60,7 @@ export function createDataSource(url: string, options: DataSourceOptions = {}): 
   return new DataSource({
     type: 'postgres',
     url,
-    entities: [...telemetry, ...brokerMetrics, ...brokerHistory, ...access],
+    entities: [...telemetry, ...brokerMetrics, ...brokerHistory, ...access, ...alerts],
     migrations,
     migrationsTableName: 'migrations',
     synchronize: false,

@@ -256,6 +256,8 @@ describe('the rights of the services', () => {
     );
     expect(rights).toMatchInlineSnapshot(`
      [
+       "tallystick_api: DELETE INSERT SELECT on alerts",
+       "tallystick_api: DELETE INSERT SELECT on differing_batches",
        "tallystick_api: DELETE INSERT SELECT on web_sessions",
        "tallystick_api: INSERT SELECT on api_keys",
        "tallystick_api: INSERT SELECT on audit_log",
@@ -311,6 +313,7 @@ describe('the rights of the services', () => {
     );
     expect(columns).toMatchInlineSnapshot(`
      [
+       "tallystick_api: UPDATE on alerts (attempts, details, last_seen_at, level, next_attempt_at, notices, notified_at, notified_level, path, resolved_at, severity, summary)",
        "tallystick_api: UPDATE on api_keys (last_used_at, revoked_at)",
        "tallystick_api: UPDATE on devices (public_key, updated_at)",
        "tallystick_api: UPDATE on rejected_messages (resolved_at, status)",

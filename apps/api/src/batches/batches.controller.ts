@@ -1,5 +1,6 @@
 import { Controller, Get, Header, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { recordVerification } from '../alerts/failed-batches.queries.js';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
@@ -69,6 +70,7 @@ export class BatchesController {
   @Failures({ notFound: 'BATCH_NOT_FOUND', body: true })
   async verify(@Caller() caller: Principal, @Param() { batchId }: BatchPath): Promise<BatchVerificationResult> {
     const { differences, ...result } = (await this.database.read(caller, (read) => verifyStoredBatch(read, batchId))) ?? notFound();
+    await this.database.write(caller, (run) => recordVerification(run, batchId, result.isValid));
     return { batchId, ...result, differenceCount: differences.length, differences: differences.slice(0, MAX_DIFFERENCES) };
   }
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Controller, Get, Header, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
+import { recordVerification } from '../alerts/failed-batches.queries.js';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
 import { verifyStoredMessage } from '../batches/verify-batch.queries.js';
@@ -80,7 +81,10 @@ export class MessagesController {
   @ApiOkResponse({ description: 'The result, also when the message is not valid.', type: MessageVerificationResult })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND', body: true })
   async verify(@Caller() caller: Principal, @Param() { messageId }: MessagePath): Promise<MessageVerificationResult> {
-    return (await this.database.read(caller, (read) => verifyStoredMessage(read, messageId))) ?? notFound();
+    const result = (await this.database.read(caller, (read) => verifyStoredMessage(read, messageId))) ?? notFound();
+    // That one message is as it was says nothing of its batch.
+    if (!result.isValid) await this.database.write(caller, (run) => recordVerification(run, result.batchId, false));
+    return result;
   }
 }
 

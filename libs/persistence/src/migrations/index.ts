@@ -13,6 +13,7 @@ import { Access1793000000012 } from './1793000000012-access.js';
 import { TelemetrySearches1793000000013 } from './1793000000013-telemetry-searches.js';
 import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.js';
 import { QuarantineReplay1793000000015 } from './1793000000015-quarantine-replay.js';
+import { Alerts1793000000016 } from './1793000000016-alerts.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   TelemetrySearches1793000000013,
   DefinerTriggers1793000000014,
   QuarantineReplay1793000000015,
+  Alerts1793000000016,
 ];
