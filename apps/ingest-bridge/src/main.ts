@@ -11,6 +11,9 @@ import { QuarantineKeeper } from './quarantine/quarantine-keeper.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 import { IngestBridgeModule } from './ingest-bridge.module.js';
+import { AbandonedSlots } from './slots/abandoned-slots.js';
+import { drain, slotToDrain } from './slots/drain.js';
+import { SlotHolder } from './slots/slot-holder.js';
 
 /** What the process before left: its open batches are sealed, and what it may not have acknowledged is remembered. */
 async function recover(app: INestApplication): Promise<void> {
@@ -25,6 +28,8 @@ async function recover(app: INestApplication): Promise<void> {
 /** Of the 10 s that a shutdown may take, what storing and sealing may use. */
 const DRAIN_LIMIT_MS = 7_000;
 
+const draining = slotToDrain(process.argv);
+
 await runApp({
   name: 'ingest-bridge',
   // At full rate 209 MB instead of 339, for the same CPU time.
@@ -37,6 +42,8 @@ await runApp({
   },
   afterListen: async (app) => {
     await app.get(DatabaseConnection).connect();
+    // Another bridge has it by now, and receives what it holds.
+    if (!(await app.get(SlotHolder).claim(draining))) return void process.kill(process.pid, 'SIGTERM');
     await app.get(PartitionKeeper).start();
     app.get(QuarantineKeeper).start();
     await recover(app);
@@ -44,6 +51,8 @@ await runApp({
     app.get(Writer).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();
+    if (draining === undefined) app.get(AbandonedSlots).start();
+    else await drain(app);
   },
   drain: async (app) => {
     await app.get(DeferredAckMqttServer).stopReading();

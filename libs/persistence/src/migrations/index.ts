@@ -12,6 +12,7 @@ import { DerivedHistory1793000000010 } from './1793000000010-derived-history.js'
 import { Access1793000000012 } from './1793000000012-access.js';
 import { TelemetrySearches1793000000013 } from './1793000000013-telemetry-searches.js';
 import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.js';
+import { ReceiverSlots1793000000017 } from './1793000000017-receiver-slots.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -29,4 +30,5 @@ export const migrations = [
   Access1793000000012,
   TelemetrySearches1793000000013,
   DefinerTriggers1793000000014,
+  ReceiverSlots1793000000017,
 ];
