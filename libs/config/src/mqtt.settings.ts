@@ -23,7 +23,7 @@ export class MqttSettings {
   @Setting({
     env: 'MQTT_CLIENT_ID',
     describe:
-      'Fixed client id. The broker keeps the session, and so the unacknowledged messages, under this name. Bridges of a MQTT_SHARED_GROUP claim one each when it is not set.',
+      'Fixed client id. The broker keeps the session, and so the unacknowledged messages, under this name. Not set, the bridges of a MQTT_SHARED_GROUP claim one each, and a bridge alone is `ingest-bridge-1`.',
   })
   @ValidateIf((settings: MqttSettings) => settings.clientId !== undefined)
   @IsString()
