@@ -10,7 +10,7 @@ function linesOf(type: object, values: Record<string, unknown>, environment: Env
   const own = settingsOf(type).map(({ env, property, secret }) => {
     const value = values[property];
     if (value === undefined) return `# ${env} is not set`;
-    const text = secret ? '(hidden)' : Array.isArray(value) ? value.join(',') : String(value as string | number | boolean);
+    const text = secret ? '(hidden)' : Array.isArray(value) ? value.join(',') : String(value);
     const source = environment[env] ? 'environment' : secret && environment[`${env}_FILE`] ? `${env}_FILE` : 'default';
     return `${env}=${text}  # ${source}`;
   });
