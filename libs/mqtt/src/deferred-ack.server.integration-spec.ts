@@ -25,7 +25,7 @@ class Receiver {
     let remembered: string[] = [];
     this.server = new DeferredAckMqttServer({
       settings: { url, protocolVersion: '5', keepaliveS: 60, ...settings },
-      clientId: () => 'receiver',
+      clientId: () => settings?.clientId ?? 'receiver',
       routes: [{ name: 'telemetry', filters: ['t/#'], qos: 1 }],
       maxUnacknowledged: 1000,
       maxHeldBytes: 1_000_000_000,
