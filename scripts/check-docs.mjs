@@ -1,4 +1,4 @@
-// The configuration table of README.md is made from the configuration classes. Fails when it is not up to date; `--write` makes it so.
+// docs/configuration.md is made from the configuration classes. Fails when it is not up to date; `--write` makes it so.
 import { readFileSync, writeFileSync } from 'node:fs';
 import prettier from 'prettier';
 import { ApiConfig } from '../dist/apps/api/src/api.config.js';
@@ -7,8 +7,6 @@ import { UpConfig } from '../dist/apps/cli/src/up/up.config.js';
 import { IngestBridgeConfig } from '../dist/apps/ingest-bridge/src/ingest-bridge.config.js';
 import { describeSettings } from '../dist/libs/config/src/index.js';
 
-const START = '<!-- configuration: made by `npm run docs`, do not edit -->';
-const END = '<!-- /configuration -->';
 const CONFIGS = { 'npm start': UpConfig, api: ApiConfig, 'ingest-bridge': IngestBridgeConfig, 'broker-watcher': BrokerWatcherConfig };
 
 /** Settings by name: which apps read each, and with which default. */
@@ -23,22 +21,47 @@ for (const [app, type] of Object.entries(CONFIGS)) {
 }
 
 function row({ env, describe, secret, defaults }) {
-  const apps = [...defaults.keys()];
   const values = new Set(defaults.values());
-  const value = values.size === 1 ? `\`${[...values][0]}\`` : [...defaults].map(([app, text]) => `${app} \`${text}\``).join(', ');
-  return `| \`${env}\`${secret ? ' (also `' + env + '_FILE`)' : ''} | ${value.replace('``', '')} | ${apps.length === Object.keys(CONFIGS).length ? 'all' : apps.join(', ')} | ${describe.replaceAll('|', '\\|')} |`;
+  const value =
+    values.size === 1
+      ? `\`${[...values][0]}\``
+      : [...defaults]
+          .filter(([, text]) => text !== '')
+          .map(([app, text]) => `${app} \`${text}\``)
+          .join(', ');
+  return `| \`${env}\`${secret ? ' (also `' + env + '_FILE`)' : ''} | ${value.replace('``', '')} | ${describe.replaceAll('|', '\\|')} |`;
 }
 
-const table = ['| variable | default | read by | what it does |', '|---|---|---|---|', ...[...settings.values()].map(row)].join('\n');
-const readme = readFileSync('README.md', 'utf8');
-const [before, rest] = readme.split(START);
-const after = rest?.split(END)[1];
-if (after === undefined) throw new Error(`README.md has no ${START} … ${END}`);
-const options = { ...(await prettier.resolveConfig('README.md')), parser: 'markdown' };
-const made = await prettier.format(`${before}${START}\n\n${table}\n\n${END}${after}`, options);
+/** A table for the settings that the same apps read, those of the most apps first. */
+function tables() {
+  const byReaders = new Map();
+  for (const setting of settings.values()) {
+    const readers = [...setting.defaults.keys()].join(', ');
+    byReaders.set(readers, [...(byReaders.get(readers) ?? []), setting]);
+  }
+  return [...byReaders]
+    .sort(([, [one]], [, [other]]) => other.defaults.size - one.defaults.size)
+    .flatMap(([readers, own]) => [`## ${readers}`, '', '| variable | default | what it does |', '|---|---|---|', ...own.map(row), '']);
+}
+
+const FILE = 'docs/configuration.md';
+const text = `# Configuration
+
+<!-- made by \`npm run docs\` from the configuration classes, do not edit -->
+
+Apps are configured by environment variables alone; \`npm start\` and the command line also read \`.env\` (what the environment has already
+wins). An empty variable counts as not set. A malformed configuration is refused with all its problems at once, exit code 78, before
+anything is started: \`node dist/apps/<app>/src/main.js --check-config\` does only that, and \`--print-config\` prints what the configuration
+came to and where each value is from, secrets hidden.
+
+A secret may be in a file instead, which the same name with \`_FILE\` points to.
+
+${tables().join('\n')}`;
+const options = { ...(await prettier.resolveConfig(FILE)), parser: 'markdown' };
+const made = await prettier.format(text, options);
 if (process.argv.includes('--write')) {
-  writeFileSync('README.md', made);
-} else if (made !== readme) {
-  console.error('The configuration table in README.md is out of date. Run `npm run docs` after a build.');
+  writeFileSync(FILE, made);
+} else if (made !== readFileSync(FILE, 'utf8')) {
+  console.error(`${FILE} is out of date. Run \`npm run docs\` after a build.`);
   process.exitCode = 1;
 }

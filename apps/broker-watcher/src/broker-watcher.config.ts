@@ -57,7 +57,7 @@ export class BrokerWatcherConfig {
   readonly metrics1mDays: number = 90;
 
   @Group(MqttSettings, { clientId: 'tallystick-watcher' })
-  readonly mqtt: MqttSettings;
+  readonly mqtt: MqttSettings & { readonly clientId: string };
 
   @Group(DatabaseSettings)
   readonly database: DatabaseSettings;

@@ -92,12 +92,13 @@ function partitionKeeper(repository: HistoryRepository): PartitionKeeper {
 
 /** Metrics first: the version, which tells how lines are worded, then comes before the first line. */
 function mqttServer({ mqtt, maxUnacknowledged }: Readonly<BrokerWatcherConfig>, connection: DatabaseConnection): DeferredAckMqttServer {
-  const filterMemory = new ReceiverFilters(connection, mqtt.clientId);
+  const clientId = () => mqtt.clientId;
+  const filterMemory = new ReceiverFilters(connection, clientId);
   const routes: Route[] = [
     { name: METRICS_ROUTE, filters: METRICS_FILTERS, qos: 0 },
     { name: LOG_ROUTE, filters: LOG_FILTERS, qos: 1 },
   ];
-  return new DeferredAckMqttServer({ settings: mqtt, routes, maxUnacknowledged, maxHeldBytes: MAX_HELD_BYTES, filterMemory });
+  return new DeferredAckMqttServer({ settings: mqtt, clientId, routes, maxUnacknowledged, maxHeldBytes: MAX_HELD_BYTES, filterMemory });
 }
 
 /** Ready while subscribed; says what the broker's operator should change. */

@@ -63,7 +63,7 @@ export class IngestBridgeConfig {
     describe: 'Name of a shared subscription: several bridges then share the messages. Needs MQTT 5 or a broker that offers it.',
   })
   @ValidateIf((config: IngestBridgeConfig) => config.sharedGroup !== undefined)
-  @Matches(/^[^/+#\0]+$/, { message: 'must not hold /, + or #' })
+  @Matches(/^[^/+#\0]{1,95}$/, { message: 'must be 1 to 95 characters, none of them /, + or #' })
   readonly sharedGroup?: string;
 
   @Setting({
@@ -152,14 +152,29 @@ export class IngestBridgeConfig {
   @Max(36_500)
   readonly quarantineMaxAgeDays: number = 90;
 
+  @Setting({
+    env: 'SLOT_DRAIN_AFTER_S',
+    describe:
+      'Seconds after which what the broker holds for a bridge that is gone is taken by another one, when client ids are claimed (MQTT_SHARED_GROUP without MQTT_CLIENT_ID).',
+  })
+  @IsInt()
+  @Min(5)
+  @Max(86_400)
+  readonly slotDrainAfterS: number = 60;
+
   @Group(HttpSettings, { port: 3001 })
   readonly http: HttpSettings;
 
   @Group(DatabaseSettings)
   readonly database: DatabaseSettings;
 
-  @Group(MqttSettings, { clientId: 'ingest-bridge-1' })
+  /** Without a client id of its own a bridge of a shared group claims one; one that is alone has a fixed one. */
+  @Group(MqttSettings)
   readonly mqtt: MqttSettings;
+
+  get clientId(): string | undefined {
+    return this.mqtt.clientId ?? (this.sharedGroup === undefined ? 'ingest-bridge-1' : undefined);
+  }
 
   /** The patterns of MQTT_TOPICS. */
   get patterns(): TopicPattern[] {

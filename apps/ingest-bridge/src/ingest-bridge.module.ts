@@ -16,6 +16,10 @@ import { QuarantineReplay } from './quarantine/quarantine-replay.js';
 import { QuarantineRepository } from './quarantine/quarantine.repository.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
+import { AbandonedSlots } from './slots/abandoned-slots.js';
+import { slotToDrain } from './slots/drain.js';
+import { Receiver } from './slots/receiver.js';
+import { SlotHolder } from './slots/slot-holder.js';
 
 /** Bytes of payloads and topics unacknowledged at once; with this much the process stays well below 250 MB. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
@@ -37,9 +41,12 @@ export class IngestBridgeModule implements OnApplicationShutdown {
         { provide: DatabaseConnection, useFactory: () => databaseConnection(config) },
         {
           provide: DeferredAckMqttServer,
-          useFactory: (connection: DatabaseConnection) => mqttServer(config, connection),
-          inject: [DatabaseConnection],
+          useFactory: (connection: DatabaseConnection, receiver: Receiver) => mqttServer(config, connection, receiver),
+          inject: [DatabaseConnection, Receiver],
         },
+        { provide: Receiver, useValue: new Receiver(config.clientId) },
+        SlotHolder,
+        AbandonedSlots,
         Redeliveries,
         BatchRecovery,
         IngestMetrics,
@@ -77,18 +84,25 @@ function partitionKeeper(repository: TelemetryRepository): PartitionKeeper {
   return new PartitionKeeper((fromMs, toMs) => repository.ensurePartitions(fromMs, toMs), new Logger(PartitionKeeper.name));
 }
 
-function mqttServer(config: Readonly<IngestBridgeConfig>, connection: DatabaseConnection): DeferredAckMqttServer {
+function mqttServer(config: Readonly<IngestBridgeConfig>, connection: DatabaseConnection, receiver: Receiver): DeferredAckMqttServer {
   const { mqtt, filters, maxUnacknowledged, dedupKey } = config;
+  const clientId = () => receiver.clientId;
+  const memory = new ReceiverFilters(connection, clientId);
+  const isDraining = slotToDrain(process.argv) !== undefined;
   const routes: Route[] = [
-    { name: TELEMETRY_ROUTE, filters, qos: 1 },
-    { name: BROKER_ROUTE, filters: [DROPPED_TOPIC], qos: 0, optional: true },
+    { name: TELEMETRY_ROUTE, filters: isDraining ? [] : filters, qos: 1 },
+    { name: BROKER_ROUTE, filters: isDraining ? [] : [DROPPED_TOPIC], qos: 0, optional: true },
   ];
   return new DeferredAckMqttServer({
     settings: mqtt,
+    clientId,
     routes,
     maxUnacknowledged,
     maxHeldBytes: MAX_HELD_BYTES,
-    filterMemory: new ReceiverFilters(connection, mqtt.clientId),
+    // A bridge that died between subscribing and remembering it had these.
+    filterMemory: isDraining
+      ? { load: async () => [...(await memory.load()), ...filters, DROPPED_TOPIC], save: (now) => memory.save(now) }
+      : memory,
     deduplicationProperty: dedupKey,
   });
 }

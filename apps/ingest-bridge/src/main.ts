@@ -12,6 +12,9 @@ import { QuarantineReplay } from './quarantine/quarantine-replay.js';
 import { BatchRecovery } from './recovery/batch-recovery.js';
 import { Redeliveries } from './recovery/redeliveries.js';
 import { IngestBridgeModule } from './ingest-bridge.module.js';
+import { AbandonedSlots } from './slots/abandoned-slots.js';
+import { drain, slotToDrain } from './slots/drain.js';
+import { SlotHolder } from './slots/slot-holder.js';
 
 /** What the process before left: its open batches are sealed, and what it may not have acknowledged is remembered. */
 async function recover(app: INestApplication): Promise<void> {
@@ -26,6 +29,8 @@ async function recover(app: INestApplication): Promise<void> {
 /** Of the 10 s that a shutdown may take, what storing and sealing may use. */
 const DRAIN_LIMIT_MS = 7_000;
 
+const draining = slotToDrain(process.argv);
+
 await runApp({
   name: 'ingest-bridge',
   // At full rate 209 MB instead of 339, for the same CPU time.
@@ -38,6 +43,8 @@ await runApp({
   },
   afterListen: async (app) => {
     await app.get(DatabaseConnection).connect();
+    // Another bridge has it by now, and receives what it holds.
+    if (!(await app.get(SlotHolder).claim(draining))) return void process.kill(process.pid, 'SIGTERM');
     await app.get(PartitionKeeper).start();
     app.get(QuarantineKeeper).start();
     await recover(app);
@@ -46,6 +53,8 @@ await runApp({
     app.get(QuarantineReplay).start();
     // Only now: the first message needs the database. Not awaited: it settles only when the broker answers.
     void app.startAllMicroservices();
+    if (draining === undefined) app.get(AbandonedSlots).start();
+    else await drain(app);
   },
   drain: async (app) => {
     app.get(QuarantineReplay).stop();

@@ -8,6 +8,7 @@ import { describeSettings } from './describe-settings.js';
 import { HttpSettings } from './http.settings.js';
 import { loadConfig } from './load-config.js';
 import { MqttSettings } from './mqtt.settings.js';
+import { printSettings } from './print-settings.js';
 import { Group, Setting } from './setting.js';
 
 class SampleConfig {
@@ -126,6 +127,24 @@ describe('loadConfig', () => {
     expect(problemsOf({ MQTT_URL: 'mqtt://b', DATABASE_URL_FILE: '/nowhere' })[0]).toMatch(/^DATABASE_URL_FILE: cannot be read/);
     expect(problemsOf({ ...complete, DATABASE_URL_FILE: file })[0]).toMatch(/both set/);
     expect(problemsOf({ ...complete, DATABASE_URL: 'mysql://u:hidden@h' }).join()).not.toContain('hidden');
+  });
+
+  it('prints what it came to and from where, without a secret', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'secret');
+    writeFileSync(file, 'mqtt://u:hidden@h:1\n');
+    const environment = { DATABASE_URL: 'postgres://u:hidden@h:1/d', MQTT_URL_FILE: file, TOPICS: 'a/+, b/#', PORT: '80' };
+    const printed = printSettings(loadConfig(SampleConfig, environment), environment).split('\n');
+    expect(printed.join()).not.toContain('hidden@');
+    expect(printed).toEqual(
+      expect.arrayContaining([
+        'BATCH_SIZE=5  # default',
+        'TOPICS=a/+,b/#  # environment',
+        'PORT=80  # environment',
+        'DATABASE_URL=(hidden)  # environment',
+        'MQTT_URL=(hidden)  # MQTT_URL_FILE',
+        '# DATABASE_PASSWORD is not set',
+      ]),
+    );
   });
 
   it('describes every setting with its default', () => {

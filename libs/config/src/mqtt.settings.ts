@@ -22,12 +22,14 @@ export class MqttSettings {
 
   @Setting({
     env: 'MQTT_CLIENT_ID',
-    describe: 'Fixed client id. The broker keeps the session, and so the unacknowledged messages, under this name.',
+    describe:
+      'Fixed client id. The broker keeps the session, and so the unacknowledged messages, under this name. Not set, the bridges of a MQTT_SHARED_GROUP claim one each, and a bridge alone is `ingest-bridge-1`.',
   })
+  @ValidateIf((settings: MqttSettings) => settings.clientId !== undefined)
   @IsString()
   @IsNotEmpty()
   @MaxLength(100)
-  readonly clientId: string;
+  readonly clientId?: string;
 
   @Setting({ env: 'MQTT_CA_FILE', describe: 'PEM file of the authorities that may sign the broker’s certificate.' })
   readonly caFile?: string;

@@ -8,9 +8,9 @@ const FIRST_RECONNECT_MS = 1_000;
 const LONGEST_RECONNECT_MS = 60_000;
 
 /** Options of a persistent session whose unacknowledged messages the broker keeps for seven days. Reads the TLS files. */
-export function connectOptions(settings: MqttSettings, receiveMaximum: number): IClientOptions {
+export function connectOptions(settings: MqttSettings, clientId: string, receiveMaximum: number): IClientOptions {
   return {
-    clientId: settings.clientId,
+    clientId,
     username: settings.username,
     password: settings.password,
     ca: settings.caFile === undefined ? undefined : readFileSync(settings.caFile),
@@ -27,8 +27,8 @@ export function connectOptions(settings: MqttSettings, receiveMaximum: number): 
 }
 
 /** The part of the options that differs between MQTT 5 and 3.1.1 (which has neither expiry nor a receive maximum). */
-export function protocolOptions(protocolVersion: 4 | 5, receiveMaximum: number): IClientOptions {
-  const properties = protocolVersion === 5 ? { sessionExpiryInterval: SESSION_EXPIRY_S, receiveMaximum } : undefined;
+export function protocolOptions(protocolVersion: 4 | 5, receiveMaximum: number, sessionExpiryInterval = SESSION_EXPIRY_S): IClientOptions {
+  const properties = protocolVersion === 5 ? { sessionExpiryInterval, receiveMaximum } : undefined;
   return { protocolId: 'MQTT', protocolVersion, properties };
 }
 

@@ -24,7 +24,8 @@ class Receiver {
   ) {
     let remembered: string[] = [];
     this.server = new DeferredAckMqttServer({
-      settings: { url, clientId: 'receiver', protocolVersion: '5', keepaliveS: 60, ...settings },
+      settings: { url, protocolVersion: '5', keepaliveS: 60, ...settings },
+      clientId: () => settings?.clientId ?? 'receiver',
       routes: [{ name: 'telemetry', filters: ['t/#'], qos: 1 }],
       maxUnacknowledged: 1000,
       maxHeldBytes: 1_000_000_000,

@@ -1,7 +1,15 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
-import { connect, type ErrorWithSubackPacket, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
+import {
+  connect,
+  connectAsync,
+  type ErrorWithSubackPacket,
+  type IConnackPacket,
+  type IPublishPacket,
+  type MqttClient,
+  type Packet,
+} from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { topicMatches } from './topic-filter.js';
@@ -41,6 +49,8 @@ export interface ReceivedPacket {
 
 export interface DeferredAckOptions {
   settings: MqttSettings;
+  /** Whose session at the broker it is; asked for at the first connection. */
+  clientId: () => string;
   routes: readonly Route[];
   /** Most deliveries that the broker may have in flight to us; sent as Receive Maximum. */
   maxUnacknowledged: number;
@@ -77,6 +87,7 @@ const DEFERRED = new Error('the acknowledgement is deferred until the message is
 const SESSION_TAKEN_OVER = 0x8e;
 
 const SUBSCRIBE_RETRY_MS = 5_000;
+const EMPTY_CHECK_MS = 1_000;
 /** How long a broker may take to close the connection after our DISCONNECT. */
 const GOODBYE_LIMIT_MS = 1_500;
 
@@ -105,6 +116,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   /** Keeps the connection alive while nothing is read. */
   private pinging: NodeJS.Timeout | undefined;
   private stopped = false;
+  /** Packets taken, over all connections. */
+  private taken = 0;
   private failures = 0;
   private subscribed = false;
   private connections = 0;
@@ -131,7 +144,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
 
   override createMqttClient(): Promise<MqttClient> {
     const { settings, maxUnacknowledged } = this.deferred;
-    const client = connect(settings.url, connectOptions(settings, maxUnacknowledged));
+    const clientId = this.deferred.clientId();
+    const client = connect(settings.url, connectOptions(settings, clientId, maxUnacknowledged));
     client.handleMessage = (packet, done) => this.receive(client, packet, done);
     // Before the first message of the connection: mqtt.js emits 'connect' later than that.
     client.on('packetreceive', (packet) => this.onPacket(client, packet));
@@ -143,7 +157,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
       this.problem = `the broker ended the connection (reason ${packet.reasonCode ?? 0})`;
       if (packet.reasonCode !== SESSION_TAKEN_OVER) return;
       client.end(true);
-      this.onFatal(new SessionTakenOverError(settings.clientId));
+      this.onFatal(new SessionTakenOverError(clientId));
     });
     return Promise.resolve(client);
   }
@@ -193,6 +207,50 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     client.stream.destroy();
   }
 
+  /**
+   * For a session that is to end and subscribes to nothing any more: resolves with the number of packets taken when the broker has
+   * nothing left for it. A broker answers in order, so what it had when it read our last PUBACK comes before its UNSUBACK. Asked twice, a
+   * second apart.
+   */
+  async emptied(): Promise<number> {
+    for (let silences = 0; silences < 2;) {
+      await sleep(EMPTY_CHECK_MS);
+      const before = this.taken;
+      const answered = !this.isAtWork() && (await this.unsubscribe());
+      silences = answered && this.taken === before && !this.isAtWork() ? silences + 1 : 0;
+    }
+    return this.taken;
+  }
+
+  /** Ends the connection and the session with it: the broker forgets it, and whatever it may still hold for it. */
+  async endSession(): Promise<void> {
+    const { protocolVersion } = (this.mqttClient as MqttClient).options;
+    await this.close();
+    const { settings, maxUnacknowledged } = this.deferred;
+    const client = await connectAsync(settings.url, {
+      ...connectOptions(settings, this.deferred.clientId(), maxUnacknowledged),
+      ...protocolOptions(protocolVersion === 5 ? 5 : 4, maxUnacknowledged, 0),
+      clean: true,
+      reconnectPeriod: 0,
+    });
+    await client.endAsync();
+  }
+
+  private isAtWork(): boolean {
+    return (
+      !this.subscribed || !this.connected || this.arrived.length > 0 || this.handingOver || this.window.size > 0 || this.leftover.size > 0
+    );
+  }
+
+  /** Whether the broker has answered. */
+  private async unsubscribe(): Promise<boolean> {
+    const filters = await this.deferred.filterMemory.load();
+    return (this.mqttClient as MqttClient).unsubscribeAsync(filters.length > 0 ? filters : ['-']).then(
+      () => true,
+      () => false,
+    );
+  }
+
   private receive(client: MqttClient, packet: IPublishPacket, done: (error?: Error) => void): void {
     // Left over from a connection that is gone: the broker sends it again.
     if (!client.connected) return done(DEFERRED);
@@ -200,6 +258,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     if (this.stopped) return done(DEFERRED);
     // A topic has up to 64 KiB of its own, and whoever publishes chooses it.
     const sizeBytes = packet.topic.length + packet.payload.length;
+    this.taken++;
     this.arrived.push({
       topic: packet.topic,
       payload: packet.payload as Buffer,
@@ -311,6 +370,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   }
 
   private async subscribeTo(client: MqttClient, { filters, qos, optional }: Route): Promise<void> {
+    if (filters.length === 0) return;
     if (optional) {
       await client.subscribeAsync([...filters], { qos }).catch((error: Error) => void this.logger.warn(error.message));
       return;

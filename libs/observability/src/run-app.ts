@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import type { INestApplication, NestApplicationOptions } from '@nestjs/common';
-import { ConfigurationError, type HttpSettings, loadConfig } from '@tallystick/config';
+import { ConfigurationError, type HttpSettings, loadConfig, printSettings } from '@tallystick/config';
 import { EXIT_OK, EXIT_SHUTDOWN_TIMEOUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, exitCodeOf } from './exit-codes.js';
 import { FatalError } from './fatal-error.js';
 import { createLogger, type JsonLogger } from './json-logger.js';
@@ -29,11 +29,15 @@ export interface AppDefinition<C extends { readonly http: HttpSettings }> {
 /**
  * The life of a process, the same for every app: configuration, start, HTTP, then the rest, until SIGTERM, SIGINT or the
  * end of the supervisor. The only place that ends the process; exit codes are in exit-codes.ts. With `--check-config` it only
- * checks the configuration.
+ * checks the configuration, with `--print-config` it prints what the configuration came to, without secrets.
  */
 export async function runApp<C extends { readonly http: HttpSettings }>(definition: AppDefinition<C>): Promise<void> {
   const config = configurationOf(definition.config);
   if (process.argv.includes('--check-config')) process.exit(EXIT_OK);
+  if (process.argv.includes('--print-config')) {
+    process.stdout.write(`${printSettings(config, process.env)}\n`, () => process.exit(EXIT_OK));
+    return;
+  }
   if (definition.heapGrowingPercent !== undefined) setFlagsFromString(`--heap-growing-percent=${definition.heapGrowingPercent}`);
   const logger = createLogger(definition.name, config.http.logLevel);
   const fail = (message: string, error: unknown): never => {

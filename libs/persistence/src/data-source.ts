@@ -22,13 +22,14 @@ import { ObservationGap } from './entities/observation-gap.js';
 import { QuarantineSizeChange } from './entities/quarantine-size-change.js';
 import { QuarantineTrim } from './entities/quarantine-trim.js';
 import { Receiver } from './entities/receiver.js';
+import { ReceiverSlot } from './entities/receiver-slot.js';
 import { RejectedMessage } from './entities/rejected-message.js';
 import { SessionEndCount } from './entities/session-end-count.js';
 import { SetupToken } from './entities/setup-token.js';
 import { WebSession } from './entities/web-session.js';
 import { migrations } from './migrations/index.js';
 
-const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, DeduplicationKey];
+const telemetry = [Device, Batch, Message, RejectedMessage, QuarantineSizeChange, QuarantineTrim, Receiver, ReceiverSlot, DeduplicationKey];
 const brokerMetrics = [BrokerMetric, BrokerMetricMinute, BrokerMetricHour, BrokerMetricRollUpState, LateBrokerMetric];
 const brokerHistory = [
   BrokerEvent,

@@ -5,12 +5,12 @@ export class ReceiverFilters {
   constructor(
     private readonly connection: DatabaseConnection,
     /** MQTT client id. */
-    private readonly receiver: string,
+    private readonly receiver: () => string,
   ) {}
 
   async load(): Promise<string[]> {
     const rows = await this.connection.dataSource.query<{ filters: string[] }[]>(`SELECT filters FROM receivers WHERE receiver = $1`, [
-      this.receiver,
+      this.receiver(),
     ]);
     return rows[0]?.filters ?? [];
   }
@@ -19,7 +19,7 @@ export class ReceiverFilters {
     await this.connection.dataSource.query(
       `INSERT INTO receivers (receiver, filters) VALUES ($1, $2)
        ON CONFLICT (receiver) DO UPDATE SET filters = excluded.filters, updated_at = now()`,
-      [this.receiver, filters],
+      [this.receiver(), filters],
     );
   }
 }

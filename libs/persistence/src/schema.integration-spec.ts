@@ -283,6 +283,7 @@ describe('the rights of the services', () => {
        "tallystick_api: SELECT on setup_tokens",
        "tallystick_api: SELECT on subscription_popularity",
        "tallystick_api: SELECT on subscriptions",
+       "tallystick_ingest: INSERT SELECT UPDATE on receiver_slots",
        "tallystick_ingest: INSERT SELECT UPDATE on receivers",
        "tallystick_ingest: INSERT SELECT on batches",
        "tallystick_ingest: INSERT SELECT on deduplication_keys",

@@ -11,6 +11,7 @@ import { Admission } from './admission.js';
 import { SYSTEM_CLOCK } from './lane-clock.js';
 import { TelemetryRepository } from './telemetry.repository.js';
 import { WriterLane } from './writer-lane.js';
+import { Receiver } from '../slots/receiver.js';
 
 /** Every statement of the transaction, by its text. */
 const STEPS: [string, RegExp][] = [
@@ -61,7 +62,7 @@ describe('a connection that breaks at a step of the transaction', () => {
   beforeAll(async () => {
     connection = new DatabaseConnection(createDataSource((await createTestDatabase()).url), { allowDataLoss: true });
     await connection.connect();
-    repository = new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId: 'bridge' } }));
+    repository = new TelemetryRepository(connection, new IngestBridgeConfig(), new Receiver('bridge'));
     await repository.ensurePartitions(Date.now(), Date.now());
     await repository.beginEpoch();
   });

@@ -8,6 +8,7 @@ import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { nativeSha256, rejection, type Rejection, type TelemetryMessage } from '../intake/telemetry-message.js';
 import { BatchTakenError, commitFailure } from './commit-error.js';
 import { TelemetryRepository } from './telemetry.repository.js';
+import { Receiver } from '../slots/receiver.js';
 
 const DAY_MS = 24 * 3600 * 1000;
 const TODAY_MS = Math.floor(Date.now() / DAY_MS) * DAY_MS;
@@ -33,8 +34,7 @@ describe('TelemetryRepository', () => {
   let connection: DatabaseConnection;
   let repository: TelemetryRepository;
   const sql = (text: string, values?: unknown[]): Promise<Record<string, unknown>[]> => connection.dataSource.query(text, values);
-  const repositoryOf = (clientId: string) =>
-    new TelemetryRepository(connection, Object.assign(new IngestBridgeConfig(), { mqtt: { clientId } }));
+  const repositoryOf = (clientId: string) => new TelemetryRepository(connection, new IngestBridgeConfig(), new Receiver(clientId));
   const failureOf = (commit: Promise<void>) => commit.then(() => 'stored', commitFailure);
   const batchRow = async (batchId: string) => (await sql('SELECT * FROM batches WHERE batch_id = $1', [batchId]))[0]!;
 

@@ -14,6 +14,7 @@ import {
 import { DeviceRegistry } from '../devices/device-registry.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import type { Rejection, TelemetryMessage } from '../intake/telemetry-message.js';
+import { Receiver } from '../slots/receiver.js';
 import type { AdmissionQueries } from './admission.js';
 import { BatchTakenError, ReplayTakenError } from './commit-error.js';
 import { copyRow, MESSAGE_COLUMNS } from './copy-rows.js';
@@ -34,6 +35,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
   constructor(
     private readonly connection: DatabaseConnection,
     private readonly config: IngestBridgeConfig,
+    private readonly receiver: Receiver,
   ) {}
 
   /**
@@ -42,13 +44,13 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
    * for it longer than we do would go on waiting in the server, and every try would leave one more.
    */
   async beginEpoch(): Promise<void> {
-    const receiver = this.config.mqtt.clientId;
+    const { clientId } = this.receiver;
     const begun = await inTransaction(
       this.connection.dataSource,
-      (client) => client.query<{ epoch: string }>(`SELECT begin_receiver_epoch($1) AS epoch`, [receiver]),
+      (client) => client.query<{ epoch: string }>(`SELECT begin_receiver_epoch($1) AS epoch`, [clientId]),
       BEGIN_LIMITED,
     );
-    this.begin = `${BEGIN_LIMITED}; SELECT assert_receiver_epoch(${escapeLiteral(receiver)}, ${begun.rows[0]!.epoch})`;
+    this.begin = `${BEGIN_LIMITED}; SELECT assert_receiver_epoch(${escapeLiteral(clientId)}, ${begun.rows[0]!.epoch})`;
   }
 
   /** Throws, with the code that means `replaced`, when another process has taken our place. */
@@ -175,7 +177,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
                     CASE WHEN close_reason IS NULL THEN NULL ELSE now() END
              FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[])
                AS b (batch_id, tenant_id, root, message_count, start_timestamp, end_timestamp, close_reason, leaf_hashes)`,
-      values: [...batchColumns(changes), this.config.mqtt.clientId],
+      values: [...batchColumns(changes), this.receiver.clientId],
     });
   }
 
@@ -200,7 +202,7 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
         rejections.map((rejection) => rejection.detail),
         rejections.map((rejection) => rejection.qos),
         rejections.map((rejection) => rejection.receipt?.packetId ?? null),
-        this.config.mqtt.clientId,
+        this.receiver.clientId,
       ],
     });
   }

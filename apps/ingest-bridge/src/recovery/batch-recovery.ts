@@ -4,6 +4,7 @@ import { DatabaseConnection, inTransaction } from '@tallystick/persistence';
 import type { PoolClient } from 'pg';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { nativeSha256 } from '../intake/telemetry-message.js';
+import { Receiver } from '../slots/receiver.js';
 
 /** How long beyond its time a batch may be pending before its owner counts as gone. */
 const GRACE_MS = 60_000;
@@ -35,17 +36,18 @@ export class BatchRecovery implements OnModuleDestroy {
   constructor(
     private readonly connection: DatabaseConnection,
     private readonly config: IngestBridgeConfig,
+    private readonly receiver: Receiver,
   ) {}
 
   /** Before the first commit of this process: what is pending under our name was left by the process before. */
   async recoverOwn(): Promise<RecoveredBatch[]> {
-    return this.recoverAll(`receiver = $1`, [this.config.mqtt.clientId]);
+    return this.recoverAll(`receiver = $1`, [this.receiver.clientId]);
   }
 
   /** Batches of any other receiver that have been pending for too long. */
   async recoverAbandoned(): Promise<RecoveredBatch[]> {
     const olderThanMs = this.config.batchTimeoutMs + GRACE_MS;
-    return this.recoverAll(`receiver <> $1 AND created_at < now() - $2 * interval '1 ms'`, [this.config.mqtt.clientId, olderThanMs]);
+    return this.recoverAll(`receiver <> $1 AND created_at < now() - $2 * interval '1 ms'`, [this.receiver.clientId, olderThanMs]);
   }
 
   startSweeping(): void {

@@ -8,6 +8,7 @@ import { TelemetryRepository } from '../committing/telemetry.repository.js';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
 import { rejection } from '../intake/telemetry-message.js';
 import { Redeliveries } from './redeliveries.js';
+import { Receiver } from '../slots/receiver.js';
 
 const MAX_UNACKNOWLEDGED = 10;
 const CAPACITY = 2 * MAX_UNACKNOWLEDGED;
@@ -26,9 +27,9 @@ describe('Redeliveries', () => {
 
   /** A bridge under a client id of its own, without a broker: it stores, and its next life remembers. */
   async function bridge({ batchSize = 50 } = {}) {
-    const mqtt = { clientId: `bridge-${++receivers}` };
-    const config = Object.assign(new IngestBridgeConfig(), { mqtt, maxUnacknowledged: MAX_UNACKNOWLEDGED });
-    const repository = new TelemetryRepository(connection, config);
+    const receiver = new Receiver(`bridge-${++receivers}`);
+    const config = Object.assign(new IngestBridgeConfig(), { maxUnacknowledged: MAX_UNACKNOWLEDGED });
+    const repository = new TelemetryRepository(connection, config, receiver);
     await repository.ensurePartitions(NOW_MS - 2 * HOUR_MS, NOW_MS + 2 * HOUR_MS);
     await repository.beginEpoch();
     const rules = { batchSize, batchBytes: 1e9, batchTimeoutMs: HOUR_MS, mostOpenBatches: 100 };
@@ -74,7 +75,7 @@ describe('Redeliveries', () => {
     }
 
     async function knownAfter(deliveries: Delivery[], mostOfBatches?: number, on = connection): Promise<number> {
-      const redeliveries = new Redeliveries(on, config);
+      const redeliveries = new Redeliveries(on, config, receiver);
       await redeliveries.load(mostOfBatches);
       expect(redeliveries.ledger.size).toBeLessThanOrEqual(CAPACITY);
       return deliveries.filter((delivery) => redeliveries.ledger.takeRepeat(delivery)).length;

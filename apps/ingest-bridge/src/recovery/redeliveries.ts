@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { LONGEST_TOPIC_BYTES, RedeliveryLedger } from '@tallystick/mqtt';
 import { DatabaseConnection, uuidv7Floor } from '@tallystick/persistence';
 import { IngestBridgeConfig } from '../ingest-bridge.config.js';
+import { Receiver } from '../slots/receiver.js';
 
 /** Batches in which the last deliveries of a receiver may lie: more than it can have open at once. */
 const RECENT_BATCHES = 20_000;
@@ -41,7 +42,8 @@ export class Redeliveries {
 
   constructor(
     private readonly connection: DatabaseConnection,
-    private readonly config: IngestBridgeConfig,
+    config: IngestBridgeConfig,
+    private readonly receiver: Receiver,
   ) {
     // Twice what can be unacknowledged: the broker may have exceeded the window when the last process ended.
     this.capacity = 2 * config.maxUnacknowledged;
@@ -98,7 +100,7 @@ export class Redeliveries {
          CASE WHEN octet_length(topic) > $10 THEN '#' || encode(sha256(convert_to(topic, 'UTF8')), 'hex') ELSE topic END AS topic
        FROM (SELECT * FROM candidates ORDER BY age, id DESC LIMIT $2) last ORDER BY age DESC, id`,
       [
-        this.config.mqtt.clientId,
+        this.receiver.clientId,
         this.capacity,
         RECENT_BATCHES,
         first,
@@ -132,7 +134,7 @@ export class Redeliveries {
             ORDER BY m.leaf_index DESC LIMIT 1) leaf
           ORDER BY leaf.age, leaf.message_id DESC LIMIT 1) AS newest,
          EXISTS (SELECT FROM rejected_messages WHERE rejection_id >= $4) AS "rejectionsAhead"`,
-      [this.config.mqtt.clientId, RECENT_BATCHES, CHANGED_BATCHES, nowId],
+      [this.receiver.clientId, RECENT_BATCHES, CHANGED_BATCHES, nowId],
     );
     return span;
   }

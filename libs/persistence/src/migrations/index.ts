@@ -14,6 +14,7 @@ import { TelemetrySearches1793000000013 } from './1793000000013-telemetry-search
 import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.js';
 import { QuarantineReplay1793000000015 } from './1793000000015-quarantine-replay.js';
 import { Alerts1793000000016 } from './1793000000016-alerts.js';
+import { ReceiverSlots1793000000017 } from './1793000000017-receiver-slots.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -33,4 +34,5 @@ export const migrations = [
   DefinerTriggers1793000000014,
   QuarantineReplay1793000000015,
   Alerts1793000000016,
+  ReceiverSlots1793000000017,
 ];
