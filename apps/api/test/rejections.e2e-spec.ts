@@ -39,7 +39,8 @@ describe('the quarantine', () => {
   const replay = (id: string, headers: Record<string, string> = {}) => ask(`/${id}/replay`, { method: 'POST', headers });
   const setStatus = (id: string, status: string) =>
     api.sql.query(`UPDATE rejected_messages SET status = $2 WHERE rejection_id = $1`, [id, status]);
-  const acts = async (id: string) => (await api.sql.query(`SELECT action FROM audit_log WHERE object = $1 ORDER BY entry_id`, [id])).rows;
+  const acts = async (id: string) =>
+    (await api.sql.query<{ action: string }>(`SELECT action FROM audit_log WHERE object = $1 ORDER BY entry_id`, [id])).rows;
   const discard = (id: string, headers: Record<string, string> = {}) => ask(`/${id}/discard`, { method: 'POST', headers });
 
   it('lists newest first, by status, reason, tenant and time', async () => {
