@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTestDatabase, type RunningApp, startApp, until } from '@tallystick/testing';
-import pg from 'pg';
+import { drop, metric, values } from './alert-causes.js';
 import { Api } from './api.js';
 import { insertBatch, insertRejection } from './rows.js';
 import { expectedSignature, WebhookReceiver } from './webhook-receiver.js';
@@ -19,31 +19,6 @@ const SECRET = `whsec_${Buffer.from('canary-secret-of-the-webhook-spec').toStrin
 const CANARY = 'canary-of-the-url';
 /** Looks and tells every second; an alert ends after four looks. */
 const FAST = { ALERT_INTERVAL_S: '1' };
-
-async function values(sql: pg.Client, broker: string, metric: string, ...series: [secondsAgo: number, value: number][]): Promise<void> {
-  await sql.query(`INSERT INTO broker_state (broker) VALUES ($1) ON CONFLICT DO NOTHING`, [broker]);
-  await sql.query(`SELECT ensure_history_partitions(now() - interval '1 day', now())`);
-  for (const [secondsAgo, value] of series) {
-    await sql.query(`INSERT INTO broker_metrics (broker, metric, value, ts) VALUES ($1, $2, $3, now() - $4 * interval '1 second')`, [
-      broker,
-      metric,
-      value,
-      secondsAgo,
-    ]);
-  }
-}
-
-const drop = (sql: pg.Client, broker = 'local') => values(sql, broker, 'publish/messages/dropped', [60, 5], [1, 17]);
-
-async function metric(app: RunningApp, series: string): Promise<number> {
-  const text = await (await fetch(`${app.url}/metrics`)).text();
-  return Number(
-    text
-      .split('\n')
-      .find((line) => line.startsWith(`${series} `))
-      ?.slice(series.length + 1),
-  );
-}
 
 describe('alerts', () => {
   let api: Api;
@@ -206,122 +181,6 @@ describe('alerts', () => {
     }
     expect(JSON.stringify([api.app.logs, second.logs]).match(/"alert opened"/g)).toHaveLength((await list()).length);
   });
-});
-
-describe('a receiver that does not take a notice', () => {
-  it('is tried again with the same id until it does, whatever it did before; one line of the log', async () => {
-    const [receiver, elsewhere] = [await WebhookReceiver.start(), await WebhookReceiver.start()];
-    const api = await Api.start({ ...FAST, ALERT_WEBHOOK_URL: receiver.url(`/${CANARY}`), ALERT_WEBHOOK_SECRET: SECRET });
-    const again = async (answer: WebhookReceiver['answer']) => {
-      const before = receiver.notices.length;
-      receiver.answer = answer;
-      // The pause between two tries doubles: not waited for here.
-      await sleep(200);
-      await api.sql.query(`UPDATE alerts SET next_attempt_at = now()`);
-      await until(() => receiver.notices.length > before, { timeoutMs: 30_000 });
-    };
-    const failures = () => metric(api.app, 'alert_notices_total{result="failed"}');
-    await receiver.close();
-    await drop(api.sql);
-    await until(async () => (await failures()) > 0, { timeoutMs: 30_000 });
-    await receiver.open();
-    const refused = await failures();
-    for (const answer of [
-      (response) => response.writeHead(500).end('no'),
-      (response) => response.writeHead(302, { Location: elsewhere.url('/stolen') }).end(),
-      (response) => response.writeHead(307, { Location: elsewhere.url('/stolen') }).end(),
-      (response) => response.destroy(),
-      (response) => response.writeHead(429, { 'Retry-After': '1' }).end(),
-      // Neither of them ends: five seconds are all that it gets.
-      () => undefined,
-    ] satisfies WebhookReceiver['answer'][]) {
-      await again(answer);
-      await until(async () => (await failures()) >= refused + receiver.notices.length, { timeoutMs: 10_000 });
-    }
-    // A body without an end is not waited for.
-    await again((response) => void response.writeHead(200).write('{'));
-    await until(async () => (await metric(api.app, 'alert_notices_total{result="delivered"}')) === 1);
-    await sleep(2_500);
-    expect(receiver.notices).toHaveLength(7);
-    expect(new Set(receiver.notices.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
-    expect(elsewhere.notices).toEqual([]);
-    const lines = api.app.logs.filter(({ message }) => /ALERT_WEBHOOK_URL/.test(String(message)));
-    expect(lines).toMatchObject([
-      { level: 'error', problem: 'ECONNREFUSED', kind: 'broker_dropping' },
-      { level: 'info', message: 'ALERT_WEBHOOK_URL takes alerts again' },
-    ]);
-    expect(JSON.stringify(api.app.logs)).not.toMatch(new RegExp(`canary|whsec_|:${receiver.port}`));
-    await api.stop();
-  }, 120_000);
-
-  it('is waited for twice as long after each try', async () => {
-    const receiver = await WebhookReceiver.start();
-    receiver.answer = (response) => response.writeHead(503).end();
-    const api = await Api.start({ ...FAST, ALERT_WEBHOOK_URL: receiver.url() });
-    const due = async () =>
-      (await api.sql.query<{ s: number }>(`SELECT extract(epoch FROM next_attempt_at - now())::float8 AS s FROM alerts`)).rows[0]!.s;
-    await drop(api.sql);
-    await until(() => receiver.notices.length === 3, { timeoutMs: 30_000 });
-    // 20 s is how long the try itself may take.
-    await until(async () => (await due()) < 10);
-    expect(await due()).toBeGreaterThan(2);
-    expect(await due()).toBeLessThanOrEqual(4);
-    await api.sql.query(`UPDATE alerts SET attempts = 1000, next_attempt_at = now()`);
-    await until(() => receiver.notices.length === 4);
-    await until(async () => (await due()) > 290);
-    expect(await due()).toBeLessThanOrEqual(300);
-    // What ended a day ago is news to nobody.
-    await api.sql.query(`UPDATE alerts SET resolved_at = now() - interval '25 hours', next_attempt_at = now()`);
-    await sleep(2_500);
-    expect(receiver.notices.filter(({ body }) => body['since'] === receiver.notices[0]!.body['since'])).toHaveLength(4);
-    await api.stop();
-  });
-
-  it('gets what a process that was killed between claim and answer had to tell, from another one, with the same id', async () => {
-    const receiver = await WebhookReceiver.start();
-    receiver.answer = () => undefined;
-    const env = { ...FAST, DATABASE_URL: (await createTestDatabase()).url, ALERT_WEBHOOK_URL: receiver.url() };
-    const first = await startApp('api', env);
-    await first.waitForReady();
-    const sql = new pg.Client({ connectionString: env.DATABASE_URL });
-    await sql.connect();
-    await drop(sql);
-    await until(() => receiver.notices.length === 1, { timeoutMs: 30_000 });
-    await first.kill();
-    receiver.answer = (response) => response.writeHead(204).end();
-    const next = await startApp('api', env);
-    await next.waitForReady();
-    await sleep(3_000);
-    // It may still be delivered by the one that has claimed it.
-    expect(receiver.notices).toHaveLength(1);
-    await until(() => receiver.notices.length === 2, { timeoutMs: 30_000 });
-    const [before, after] = receiver.notices;
-    expect(after!.headers['webhook-id']).toBe(before!.headers['webhook-id']);
-    await sleep(2_500);
-    expect(receiver.notices).toHaveLength(2);
-    await sql.end();
-    expect(await next.stop()).toBe(0);
-  });
-
-  it('is told that it began before it is told that it is over', async () => {
-    const receiver = await WebhookReceiver.start();
-    receiver.answer = (response) => response.writeHead(500).end();
-    const api = await Api.start({ ...FAST, ALERT_WEBHOOK_URL: receiver.url() });
-    await drop(api.sql);
-    await until(() => receiver.notices.length > 0, { timeoutMs: 30_000 });
-    await api.sql.query(`DELETE FROM broker_metrics`);
-    await until(async () => (await api.sql.query(`SELECT FROM alerts WHERE resolved_at IS NOT NULL`)).rowCount === 1, {
-      timeoutMs: 30_000,
-    });
-    const failed = receiver.notices.length;
-    receiver.answer = (response) => response.writeHead(200).end();
-    await until(() => receiver.states('broker_dropping').includes('resolved'), { timeoutMs: 60_000 });
-    const states = receiver.states('broker_dropping');
-    expect(states.slice(-2)).toEqual(['firing', 'resolved']);
-    expect(states.length).toBeLessThanOrEqual(failed + 3);
-    expect(receiver.notices.at(-1)!.body).toMatchObject({ summary: 'Over: The broker local dropped 12 messages within five minutes.' });
-    await api.stop();
-  }, 120_000);
 });
 
 describe('the configuration of alerts', () => {
