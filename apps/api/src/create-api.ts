@@ -4,9 +4,10 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
+import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
 import { requestId } from './http/request-id.js';
-import { DOCS_PATH, serveOpenApi } from './openapi.js';
+import { DOCS_PATH, openApi, serveOpenApi } from './openapi.js';
 
 const MAX_BODY_BYTES = 64 * 1024;
 
@@ -30,6 +31,8 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
   app.set('query parser', 'simple');
   app.set('trust proxy', config.trustedProxies.length > 0 ? [...config.trustedProxies] : false);
+  const httpMetrics = app.get(HttpMetrics);
+  app.use(httpMetrics.count);
   app.use(requestId);
   app.use(knownHost(config.http.host, config.allowedHosts));
   app.use((_request: Request, response: Response, next: NextFunction) => {
@@ -41,6 +44,8 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
     next();
   });
   app.useBodyParser('json', { limit: MAX_BODY_BYTES });
-  serveOpenApi(app);
+  const document = openApi(app);
+  httpMetrics.beginAt0(document);
+  serveOpenApi(app, document);
   return app;
 }

@@ -40,7 +40,10 @@ const MAX_FLAPPING_DAYS_OF_ALL = 7;
 export class BrokersController {
   constructor(private readonly database: Database) {}
 
-  /** Lists the brokers that have a watcher, by name. */
+  /**
+   * Lists the brokers that have a watcher, by name.
+   * @remarks A broker is here under the name that its watcher gives it (`BROKER_NAME`), also after the watcher has gone.
+   */
   @Get()
   @ApiOkResponse({ description: 'A page of brokers.', type: BrokerPage })
   @Failures()
@@ -49,7 +52,10 @@ export class BrokersController {
     return this.database.read(caller, (read) => listBrokers(read, list));
   }
 
-  /** Lists the clients that were ever connected, by client id, each with its open session. */
+  /**
+   * Lists the clients that were ever connected, by client id, each with its open session.
+   * @remarks The client id is what the client chose. The bridge and the watcher are clients too.
+   */
   @Get(':broker/clients')
   @ApiOkResponse({ description: 'A page of clients.', type: ClientPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -58,7 +64,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listClients(read, broker, query, list));
   }
 
-  /** Lists sessions, each one connection of a client; newest first. */
+  /**
+   * Lists sessions, each one connection of a client; newest first.
+   * @remarks An open one has no end. What was not seen is marked: `startUncertain`, `endUncertain`.
+   */
   @Get(':broker/sessions')
   @ApiOkResponse({ description: 'A page of sessions.', type: SessionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -110,7 +119,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listSubscriptions(read, broker, query, list));
   }
 
-  /** Lists topic filters by how many subscribe to them now, most first. */
+  /**
+   * Lists topic filters by how many subscribe to them now, most first.
+   * @remarks Only active subscriptions count; a shared one counts under its whole filter.
+   */
   @Get(':broker/subscriptions/popularity')
   @ApiOkResponse({ description: 'A page of topic filters.', type: PopularityPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -119,7 +131,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listPopularity(read, broker, list));
   }
 
-  /** Lists the broker's log lines as they were understood, newest first. */
+  /**
+   * Lists the broker's log lines as they were understood, newest first.
+   * @remarks An event stands for the line in `raw`; what could not be read from it for certain is null.
+   */
   @Get(':broker/events')
   @ApiOkResponse({ description: 'A page of events.', type: EventPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -146,7 +161,10 @@ export class BrokersController {
     return this.of(caller, broker, (read, summary) => countEvents(read, summary, { bucket, by, span }));
   }
 
-  /** Lists the broker's metrics by name, each with its latest value. */
+  /**
+   * Lists the broker's metrics by name, each with its latest value.
+   * @remarks Each is a `$SYS` value that is a number. One that stays as it is keeps its time: only changes are published.
+   */
   @Get(':broker/metrics')
   @ApiOkResponse({ description: 'A page of metrics.', type: MetricPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -170,7 +188,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => findSeries(read, broker, { ...query, from: from!, to }));
   }
 
-  /** Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions. */
+  /**
+   * Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions.
+   * @remarks A gap that still lasts is not in the list: it began at `watchedUntil` of the broker.
+   */
   @Get(':broker/gaps')
   @ApiOkResponse({ description: 'A page of gaps.', type: GapPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -180,7 +201,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listGaps(read, broker, range, list));
   }
 
-  /** Shows how complete the broker's history is, and what to change in its configuration. */
+  /**
+   * Shows how complete the broker's history is, and what to change in its configuration.
+   * @remarks `advice` has the lines for `mosquitto.conf` without which something stays unknown.
+   */
   @Get(':broker/diagnostics')
   @ApiOkResponse({ description: 'The diagnosis.', type: BrokerDiagnostics })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })

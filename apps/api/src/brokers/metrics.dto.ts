@@ -27,7 +27,10 @@ export class MetricPage {
 }
 
 export class SeriesQuery {
-  /** Name of the metric, such as `clients/connected`. */
+  /**
+   * Name of the metric, such as `clients/connected`.
+   * @example 'clients/connected'
+   */
   @Text({ max: MAX_TEXT_LENGTH, required: true })
   metric: string;
 
@@ -36,7 +39,7 @@ export class SeriesQuery {
   from?: Date;
 
   /** Before this time, at most 31 days after `from`; without it, or when it is still to come, until now. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 
   /**

@@ -8,15 +8,24 @@ import { MOST_TOPIC_LEVELS } from './receiving-filters.js';
 const TOPIC_NAME = new RegExp(`^(?!\\$share/)(?:[^+#/]*/){0,${MOST_TOPIC_LEVELS - 1}}[^+#/]*$`);
 
 export class SubscriptionsQuery extends ListQuery {
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
-  /** This topic filter, exactly as the client sent it: `veep/+/#` means the filter of this name. */
+  /**
+   * This topic filter, exactly as the client sent it: `veep/+/#` means the filter of this name.
+   * @example 'veep/+/+/+/data'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   topic?: string;
 
-  /** A topic name: the active subscriptions that receive what is published to it, by the matching rules of MQTT 5 section 4.7. */
+  /**
+   * A topic name: the active subscriptions that receive what is published to it, by the matching rules of MQTT 5 section 4.7.
+   * @example 'veep/factory1/line1/METER_0001/data'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   @Matches(TOPIC_NAME, { message: `must be a topic name: without + and #, not below $share/, of at most ${MOST_TOPIC_LEVELS} levels` })
   receives?: string;
