@@ -1,12 +1,16 @@
+import type { Server } from 'node:http';
 import type { NestApplicationOptions } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { NextFunction, Request, Response } from 'express';
+import type { Express, NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
+import { answerOptions } from './http/allowed-methods.js';
 import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
+import { readableQuery } from './http/readable-query.js';
 import { requestId } from './http/request-id.js';
+import { answerUnreadableRequests } from './http/unreadable-requests.js';
 import { DOCS_PATH, openApi, serveOpenApi } from './openapi.js';
 
 const MAX_BODY_BYTES = 64 * 1024;
@@ -34,11 +38,13 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   const httpMetrics = app.get(HttpMetrics);
   app.use(httpMetrics.count);
   app.use(requestId);
+  app.use(readableQuery);
   app.use(knownHost(config.http.host, config.allowedHosts));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     response.set('Cache-Control', 'no-store');
     next();
   });
+  app.use(answerOptions(app.getHttpAdapter().getInstance() as Express));
   app.use(DOCS_PATH, (_request: Request, response: Response, next: NextFunction) => {
     response.set('Content-Security-Policy', DOCS_POLICY);
     next();
@@ -47,5 +53,6 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   const document = openApi(app);
   httpMetrics.beginAt0(document);
   serveOpenApi(app, document);
+  answerUnreadableRequests(app.getHttpServer() as Server);
   return app;
 }
