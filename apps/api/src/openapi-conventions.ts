@@ -37,6 +37,8 @@ const PARAMETERS = {
 /** What is refused before anybody looks at the route. */
 const REFUSED_EARLY = {
   408: '`REQUEST_TIMEOUT`: it did not come in time',
+  413: '`PAYLOAD_TOO_LARGE`: of a body, although none is known here',
+  415: '`UNSUPPORTED_MEDIA_TYPE`: of a body, although none is known here',
   421: '`UNKNOWN_HOST`: the API does not go by the name in `Host`',
   431: '`HEADERS_TOO_LARGE`: address and headers have more than 16 KiB together',
 };
@@ -65,7 +67,7 @@ function addToOperation(operation: Operation, method: string): void {
     operation.parameters.push(parameter('IfNoneMatch'));
     responses['304'] = { description: 'What `If-None-Match` names is still what there is.' };
   }
-  for (const [status, description] of Object.entries(REFUSED_EARLY)) responses[status] = { description, content: problemContent };
+  for (const [status, description] of Object.entries(REFUSED_EARLY)) responses[status] ??= { description, content: problemContent };
   for (const [status, response] of Object.entries(responses)) {
     const names: (keyof typeof HEADERS)[] = ['XRequestId'];
     if (responses['304'] && (status === '200' || status === '304')) names.push('ETag');

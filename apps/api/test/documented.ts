@@ -53,8 +53,7 @@ export interface Operation {
   >;
 }
 
-/** As served, with references to parameters and schemas of input resolved. */
-export interface Document {
+interface Document {
   paths: Record<string, Record<string, Operation>>;
   components: { schemas: Record<string, Schema>; parameters: Record<string, Parameter> };
 }
@@ -87,7 +86,7 @@ export async function expectDocumented(url: string, method: string, path: string
   if (!validate(body)) throw new Error(`${method} ${path} ${response.status}: ${ajv.errorsText(validate.errors)}\n${JSON.stringify(body)}`);
 }
 
-/** The served document, and each operation with its method and path. */
+/** The operations of the served document; of their parameters and bodies no references are left. */
 export async function operationsOf(url: string): Promise<{ method: string; path: string; operation: Operation }[]> {
   const { document } = await loaded(url);
   const { schemas, parameters } = document.components;

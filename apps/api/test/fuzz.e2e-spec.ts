@@ -129,7 +129,7 @@ async function knownValues({ api }: Simulated): Promise<Record<string, string[]>
 function send(agent: Agent, url: string, { method, path, headers, body }: FuzzRequest): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url);
-    // Of DELETE Node would send a body without saying so.
+    // Of GET and DELETE Node would send a body without saying so.
     const length = body === undefined ? {} : { 'Content-Length': Buffer.byteLength(body) };
     const outgoing = httpRequest(
       { agent, hostname, port, method, path, headers: { ...headers, ...length }, timeout: PATIENCE_MS },

@@ -350,7 +350,7 @@ export function requestsOf(method: string, path: string, operation: Operation, k
     encodedValue({ ...schema, example: known.values[name]?.[0] ?? example }, known.values[name]).map((text) => text || '%20'),
   );
   const hasCursor = parameters.some(({ name }) => name === 'cursor');
-  const body = method === 'GET' ? fc.constant(undefined) : bodyOf(requestBody?.content['application/json'].schema, known);
+  const body = bodyOf(requestBody?.content['application/json'].schema, known);
   return fc
     .tuple(
       fc.tuple(...segments),

@@ -157,6 +157,7 @@ describe('hostile and mistaken requests', () => {
     ['GET', '/api/v1/batches?tenantId=%FF', 400, 'INVALID_URL', null],
     ['GET', '/api/v1/batches?tenantId=%ED%A0%80', 400, 'INVALID_URL', null],
     ['GET', '/api/v1/batches?%ZZ=1', 400, 'INVALID_URL', null],
+    ['OPTIONS', '/api/v1/batches/%FF', 400, 'INVALID_URL', null],
     ['OPTIONS', '/nowhere', 404, 'ROUTE_NOT_FOUND', null],
   ])('%s %s is %i %s', async (method, path, status, code, allow) => {
     const answer = await rawRequest(api, method, path);

@@ -17,7 +17,8 @@ export const problemContent = { 'application/problem+json': { schema: { $ref: '#
 export function Failures({ notFound, body = false }: { notFound?: string; body?: boolean } = {}): MethodDecorator & ClassDecorator {
   return applyDecorators(
     ApiBadRequestResponse({
-      description: 'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`',
+      description:
+        'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`, `INVALID_URL`, `INVALID_JSON`, `REQUEST_REFUSED`',
       content: problemContent,
     }),
     ...(notFound === undefined ? [] : [ApiNotFoundResponse({ description: `\`${notFound}\``, content: problemContent })]),

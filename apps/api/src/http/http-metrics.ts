@@ -4,7 +4,7 @@ import { Metrics } from '@tallystick/observability';
 import type { NextFunction, Request, Response } from 'express';
 import { METHODS } from '../openapi-conventions.js';
 
-/** The route of everything that is at no address of ours. */
+/** Where no route was reached: addresses and methods that nothing takes, the files of Swagger UI. */
 const UNKNOWN = 'unknown';
 const KNOWN_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 /** Upper bounds in seconds; a statement is given up after 10. */
@@ -19,7 +19,7 @@ export class HttpMetrics {
   constructor(metrics: Metrics) {
     this.requests = metrics.counter({
       name: 'http_requests_total',
-      help: 'HTTP requests by route (its template; "unknown": no such address) and status ("aborted": the client went before the answer).',
+      help: 'HTTP requests by route (its template; "unknown": none was reached) and status ("aborted": the client went before the answer).',
       labels: { method: [], route: [], status: [] },
     });
     this.durations = metrics.histogram({
