@@ -1,8 +1,7 @@
-import type { Server } from 'node:http';
 import type { NestApplicationOptions } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { Express, NextFunction, Request, Response } from 'express';
+import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
 import { answerOptions } from './http/allowed-methods.js';
@@ -44,7 +43,7 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
     response.set('Cache-Control', 'no-store');
     next();
   });
-  app.use(answerOptions(app.getHttpAdapter().getInstance() as Express));
+  app.use(answerOptions(app.getHttpAdapter().getInstance()));
   app.use(DOCS_PATH, (_request: Request, response: Response, next: NextFunction) => {
     response.set('Content-Security-Policy', DOCS_POLICY);
     next();
@@ -53,6 +52,6 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   const document = openApi(app);
   httpMetrics.beginAt0(document);
   serveOpenApi(app, document);
-  answerUnreadableRequests(app.getHttpServer() as Server);
+  answerUnreadableRequests(app.getHttpServer());
   return app;
 }

@@ -45,7 +45,7 @@ const REFUSED_EARLY = {
 
 /** Adds to every operation what holds for all of its kind, so that no controller has to say it. Changes and returns the document. */
 export function addConventions(document: OpenAPIObject): OpenAPIObject {
-  document.components = { ...document.components, headers: HEADERS, parameters: PARAMETERS } as OpenAPIObject['components'];
+  document.components = { ...document.components, headers: HEADERS, parameters: PARAMETERS };
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {
       const operation = item[method];

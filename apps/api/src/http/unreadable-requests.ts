@@ -28,6 +28,7 @@ function problemOf(code: string | undefined): Problem {
       return new Problem('PAYLOAD_TOO_LARGE', 'Send less at once.');
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new Problem('REQUEST_TIMEOUT', 'Send it faster.');
+    case undefined:
     default:
       return new Problem('REQUEST_REFUSED', 'This is not HTTP.');
   }
