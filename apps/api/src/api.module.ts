@@ -19,6 +19,7 @@ import { DevicesController } from './devices/devices.controller.js';
 import { ExportController } from './export/export.controller.js';
 import { Exports } from './export/exports.js';
 import { AnswerInterceptor } from './http/answer.interceptor.js';
+import { HttpMetrics } from './http/http-metrics.js';
 import { inputPipe } from './http/input.pipe.js';
 import { STALL_LIMIT } from './http/paced-body.js';
 import { ProblemFilter } from './http/problem.filter.js';
@@ -58,6 +59,7 @@ export class ApiModule {
         { provide: ALLOW_OWNER, useValue: config.allowOwner },
         { provide: RATE_LIMIT, useValue: config.rateLimit },
         { provide: STALL_LIMIT, useValue: config.stallLimitS * 1_000 },
+        HttpMetrics,
         Authenticator,
         RateLimits,
         Exports,

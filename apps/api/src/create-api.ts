@@ -4,9 +4,13 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
+import { answerOptions } from './http/allowed-methods.js';
+import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
+import { readableQuery } from './http/readable-query.js';
 import { requestId } from './http/request-id.js';
-import { DOCS_PATH, serveOpenApi } from './openapi.js';
+import { answerUnreadableRequests } from './http/unreadable-requests.js';
+import { DOCS_PATH, openApi, serveOpenApi } from './openapi.js';
 
 const MAX_BODY_BYTES = 64 * 1024;
 
@@ -30,17 +34,24 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
   app.set('query parser', 'simple');
   app.set('trust proxy', config.trustedProxies.length > 0 ? [...config.trustedProxies] : false);
+  const httpMetrics = app.get(HttpMetrics);
+  app.use(httpMetrics.count);
   app.use(requestId);
+  app.use(readableQuery);
   app.use(knownHost(config.http.host, config.allowedHosts));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     response.set('Cache-Control', 'no-store');
     next();
   });
+  app.use(answerOptions(app.getHttpAdapter().getInstance()));
   app.use(DOCS_PATH, (_request: Request, response: Response, next: NextFunction) => {
     response.set('Content-Security-Policy', DOCS_POLICY);
     next();
   });
   app.useBodyParser('json', { limit: MAX_BODY_BYTES });
-  serveOpenApi(app);
+  const document = openApi(app);
+  httpMetrics.beginAt0(document);
+  serveOpenApi(app, document);
+  answerUnreadableRequests(app.getHttpServer());
   return app;
 }

@@ -107,9 +107,9 @@ describe('availability', () => {
     await line.cut();
   });
 
-  it('answers 503 when its connections are all taken, not for ever', async () => {
+  it('answers 503 within a second when its connections are all taken', async () => {
     const database = await prepared();
-    const { status } = database;
+    const { get, status } = database;
     const app = await startApp('api', { DATABASE_URL: database.url, DATABASE_POOL_SIZE: '2' });
     await app.waitForReady();
     // The key is remembered for a moment, so that each request needs one connection.
@@ -120,8 +120,11 @@ describe('availability', () => {
     const blocked = [1, 2].map(() => status(`${app.url}/api/v1/devices`));
     await new Promise((resolve) => setTimeout(resolve, 200));
     const askedAt = Date.now();
-    expect(await status(`${app.url}/api/v1/batches`)).toBe(503);
-    expect(Date.now() - askedAt).toBeLessThan(4_000);
+    const answer = await get(`${app.url}/api/v1/batches`);
+    // 0.9 s, and what a busy machine adds; connecting may take 2 s.
+    expect(Date.now() - askedAt).toBeLessThan(1_800);
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2']);
+    expect(await answer.json()).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     await blocker.query('ROLLBACK');
     await blocker.end();
     expect(await Promise.all(blocked)).toEqual([200, 200]);

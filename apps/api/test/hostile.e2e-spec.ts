@@ -149,9 +149,16 @@ describe('hostile and mistaken requests', () => {
     ['GET', '/api/v1/', 404, 'ROUTE_NOT_FOUND', null],
     ['GET', '/api/docs/../../package.json', 404, 'ROUTE_NOT_FOUND', null],
     ['GET', '/api/docs/..%2f..%2fpackage.json', 404, 'ROUTE_NOT_FOUND', null],
-    ['DELETE', '/api/v1/batches', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD'],
-    ['PUT', '/readyz', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD'],
+    ['DELETE', '/api/v1/batches', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD, OPTIONS'],
+    ['PUT', '/readyz', 405, 'METHOD_NOT_ALLOWED', 'GET, HEAD, OPTIONS'],
     ['GET', '/api/v1/batches/%FF', 400, 'INVALID_URL', null],
+    ['GET', '/api/v1/batches?tenantId=%ZZ', 400, 'INVALID_URL', null],
+    ['GET', '/api/v1/batches?tenantId=%', 400, 'INVALID_URL', null],
+    ['GET', '/api/v1/batches?tenantId=%FF', 400, 'INVALID_URL', null],
+    ['GET', '/api/v1/batches?tenantId=%ED%A0%80', 400, 'INVALID_URL', null],
+    ['GET', '/api/v1/batches?%ZZ=1', 400, 'INVALID_URL', null],
+    ['OPTIONS', '/api/v1/batches/%FF', 400, 'INVALID_URL', null],
+    ['OPTIONS', '/nowhere', 404, 'ROUTE_NOT_FOUND', null],
   ])('%s %s is %i %s', async (method, path, status, code, allow) => {
     const answer = await rawRequest(api, method, path);
     expect([answer.status, answer.headers['allow'] ?? null, answer.headers['content-type']]).toEqual([

@@ -39,7 +39,10 @@ export class KeysController {
     });
   }
 
-  /** Lists keys, newest first; those that were revoked or have expired too. */
+  /**
+   * Lists keys, newest first; those that were revoked or have expired too.
+   * @remarks No key has its secret here: only the hash of it is stored.
+   */
   @Get()
   @Access('keys:admin')
   @ApiOkResponse({ description: 'A page of keys.', type: KeyPage })
@@ -52,7 +55,10 @@ export class KeysController {
     return list.page<StoredApiKey>(keys, (key) => [String(key.createdAt.getTime()), key.keyId]);
   }
 
-  /** Revokes a key, within five seconds everywhere, and ends the sessions that it opened. */
+  /**
+   * Revokes a key, within five seconds everywhere, and ends the sessions that it opened.
+   * @remarks The revoked key stays in the list. Revoking it again changes nothing.
+   */
   @Delete(':keyId')
   @HttpCode(204)
   @Access('keys:admin')

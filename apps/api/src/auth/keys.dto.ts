@@ -36,7 +36,7 @@ export class NewKey {
   scopes: Scope[];
 
   /** When the key stops working (RFC 3339 with offset); never, if not given. */
-  @Instant()
+  @Instant({ example: '2099-12-31T00:00:00Z' })
   expiresAt?: Date;
 }
 

@@ -1,5 +1,12 @@
 import { Body, Controller, Delete, HttpCode, Post, Req, Res } from '@nestjs/common';
-import { ApiNoContentResponse, ApiOkResponse, ApiTags, ApiTooManyRequestsResponse, ApiUnauthorizedResponse } from '@nestjs/swagger';
+import {
+  ApiForbiddenResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiTags,
+  ApiTooManyRequestsResponse,
+  ApiUnauthorizedResponse,
+} from '@nestjs/swagger';
 import { createApiKey, hashOfSecret, newSecret, parseSetupToken, SCOPES } from '@tallystick/access';
 import type { Request, Response } from 'express';
 import { Database, NO_TENANT } from '../database/database.js';
@@ -12,6 +19,8 @@ import { RateLimits } from './rate-limits.js';
 import { clearSessionCookie, sessionCookieOf, setSessionCookie } from './session-cookie.js';
 import { Session, SignIn } from './session.dto.js';
 import { spendSetupToken } from './spend-setup-token.js';
+
+const OTHER_SITE = '`FORBIDDEN`: a page of another site made the browser send it (`Origin`)';
 
 /** Signing in with a browser. Programs send their key with each request instead. */
 @ApiTags('session')
@@ -32,6 +41,7 @@ export class SessionController {
   @Post()
   @HttpCode(200)
   @ApiOkResponse({ description: 'Signed in; the cookie is HttpOnly.', type: Session })
+  @ApiForbiddenResponse({ description: OTHER_SITE, content: problemContent })
   @ApiUnauthorizedResponse({ description: '`UNAUTHENTICATED`: the key does not work', content: problemContent })
   @ApiTooManyRequestsResponse({ description: '`TOO_MANY_REQUESTS`; ask again after `Retry-After` seconds', content: problemContent })
   @Failures({ body: true })
@@ -44,10 +54,14 @@ export class SessionController {
     return opened;
   }
 
-  /** Ends the session of the cookie; without one nothing happens. */
+  /**
+   * Ends the session of the cookie; without one nothing happens.
+   * @remarks A request of a browser must come from the page of this API (`Origin`). Programs, which have no session, need not call it.
+   */
   @Delete()
   @HttpCode(204)
   @ApiNoContentResponse({ description: 'Signed out.' })
+  @ApiForbiddenResponse({ description: OTHER_SITE, content: problemContent })
   @Failures({ body: true })
   async signOut(@Req() request: Request, @Res({ passthrough: true }) response: Response): Promise<void> {
     const session = sessionCookieOf(request);

@@ -37,7 +37,10 @@ export class BatchesController {
     return this.database.read(caller, (read) => listBatches(read, { ...query, ...range }, list));
   }
 
-  /** Shows one batch, with its devices, its size and the number of rows that are really there. */
+  /**
+   * Shows one batch, with its devices, its size and the number of rows that are really there.
+   * @remarks `actualMessageCount` is counted from the rows; `POST …/verify` tells whether they are the ones that were sealed.
+   */
   @Get(':batchId')
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The batch.', type: BatchDetails })
@@ -47,7 +50,10 @@ export class BatchesController {
     return batch ?? notFound();
   }
 
-  /** Lists the messages of a batch in leaf order, the order in which they are hashed. */
+  /**
+   * Lists the messages of a batch in leaf order, the order in which they are hashed.
+   * @remarks With `nonce` of each message the tree can be computed outside of this API: docs/formats.md has the bytes of a leaf.
+   */
   @Get(':batchId/messages')
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })

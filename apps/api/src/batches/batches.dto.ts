@@ -5,19 +5,25 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Identifier, Instant, Uuid } from '../http/parameters.js';
 
 export class BatchPath {
-  /** @example '019ab5e8-2c00-7000-8000-000000000001' */
+  /**
+   * Id of the batch, from the list of batches.
+   * @example '019ab5e8-2c00-7000-8000-000000000001'
+   */
   @Uuid({ required: true })
   batchId: string;
 }
 
 export class BatchesQuery extends ListQuery {
   /** `pending`: still being filled; items then have `ageMs`. */
-  @ApiProperty({ enum: BATCH_STATUSES, required: false })
+  @ApiProperty({ enum: BATCH_STATUSES, required: false, example: 'complete' })
   @IsOptional()
   @IsIn(BATCH_STATUSES, { message: `must be one of ${BATCH_STATUSES.join(', ')}` })
   status?: BatchStatus;
 
-  /** Batches of this tenant only. */
+  /**
+   * Batches of this tenant only.
+   * @example 'factory1'
+   */
   @Identifier()
   tenantId?: string;
 
@@ -26,7 +32,7 @@ export class BatchesQuery extends ListQuery {
   from?: Date;
 
   /** Made before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

@@ -49,7 +49,10 @@ const MAX_FLAPPING_DAYS_OF_ALL = 7;
 export class BrokersController {
   constructor(private readonly database: Database) {}
 
-  /** Lists the brokers that have a watcher, by name. */
+  /**
+   * Lists the brokers that have a watcher, by name.
+   * @remarks A broker is here under the name that its watcher gives it (`BROKER_NAME`), also after the watcher has gone.
+   */
   @Get()
   @ApiOkResponse({ description: 'A page of brokers.', type: BrokerPage })
   @Failures()
@@ -67,7 +70,10 @@ export class BrokersController {
     return this.of(caller, broker, findDetails);
   }
 
-  /** Lists the clients that were ever connected, by client id, each with its open session. */
+  /**
+   * Lists the clients that were ever connected, by client id, each with its open session.
+   * @remarks The client id is what the client chose. The bridge and the watcher are clients too.
+   */
   @Get(':broker/clients')
   @ApiOkResponse({ description: 'A page of clients.', type: ClientPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -89,7 +95,10 @@ export class BrokersController {
     });
   }
 
-  /** Lists sessions, each one connection of a client; newest first. */
+  /**
+   * Lists sessions, each one connection of a client; newest first.
+   * @remarks An open one has no end. What was not seen is marked: `startUncertain`, `endUncertain`.
+   */
   @Get(':broker/sessions')
   @ApiOkResponse({ description: 'A page of sessions.', type: SessionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -150,7 +159,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listMatches(read, broker, query, list));
   }
 
-  /** Lists topic filters by how many subscribe to them now, most first. */
+  /**
+   * Lists topic filters by how many subscribe to them now, most first.
+   * @remarks Only active subscriptions count; a shared one counts under its whole filter.
+   */
   @Get(':broker/subscriptions/popularity')
   @ApiOkResponse({ description: 'A page of topic filters.', type: PopularityPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -159,7 +171,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listPopularity(read, broker, list));
   }
 
-  /** Lists the broker's log lines as they were understood, newest first. */
+  /**
+   * Lists the broker's log lines as they were understood, newest first.
+   * @remarks An event stands for the line in `raw`; what could not be read from it for certain is null.
+   */
   @Get(':broker/events')
   @ApiOkResponse({ description: 'A page of events.', type: EventPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -186,7 +201,10 @@ export class BrokersController {
     return this.of(caller, broker, (read, summary) => countEvents(read, summary, { bucket, by, span }));
   }
 
-  /** Lists the broker's metrics by name, each with its latest value. */
+  /**
+   * Lists the broker's metrics by name, each with its latest value.
+   * @remarks Each is a `$SYS` value that is a number. One that stays as it is keeps its time: only changes are published.
+   */
   @Get(':broker/metrics')
   @ApiOkResponse({ description: 'A page of metrics.', type: MetricPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -216,7 +234,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => findSeries(read, broker, { metric, from, to, as, stepMs, nowMs }));
   }
 
-  /** Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions. */
+  /**
+   * Lists the times in which log lines were missed, newest first: what happened then is not in events, sessions or subscriptions.
+   * @remarks A gap that still lasts is not in the list: it began at `watchedUntil` of the broker.
+   */
   @Get(':broker/gaps')
   @ApiOkResponse({ description: 'A page of gaps.', type: GapPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
@@ -226,7 +247,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listGaps(read, broker, range, list));
   }
 
-  /** Shows how complete the broker's history is, and what to change in its configuration. */
+  /**
+   * Shows how complete the broker's history is, and what to change in its configuration.
+   * @remarks `advice` has the lines for `mosquitto.conf` without which something stays unknown.
+   */
   @Get(':broker/diagnostics')
   @ApiOkResponse({ description: 'The diagnosis.', type: BrokerDiagnostics })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })

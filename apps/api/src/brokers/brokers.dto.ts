@@ -48,7 +48,7 @@ export class GapsQuery extends ListQuery {
   from?: Date;
 
   /** Gaps that began before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

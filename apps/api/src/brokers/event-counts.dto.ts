@@ -19,7 +19,7 @@ export class EventCountsQuery {
   from?: Date;
 
   /** Before this time, at most 366 days after `from`; without it, or when it is still to come, until now. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

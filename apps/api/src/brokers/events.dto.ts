@@ -5,10 +5,14 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Instant, OneOf, Text } from '../http/parameters.js';
 
 export class EventsQuery extends ListQuery {
+  /** Events of this kind only. */
   @OneOf(EVENT_ACTIONS)
   action?: EventAction;
 
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
@@ -17,7 +21,7 @@ export class EventsQuery extends ListQuery {
   from?: Date;
 
   /** Before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

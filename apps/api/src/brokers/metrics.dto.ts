@@ -51,7 +51,7 @@ export class SeriesQuery {
   from?: Date;
 
   /** Before this time, at most 31 days after `from`; without it, or when it is still to come, until now. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 
   /**

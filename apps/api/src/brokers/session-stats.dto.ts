@@ -14,7 +14,10 @@ export class SessionStatsQuery extends ListQuery {
   @OneOf(STATS_BY, { default: 'client' })
   by: StatsBy = 'client';
 
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
@@ -42,7 +45,7 @@ export class SessionStatsQuery extends ListQuery {
    * Sessions begun before this time; without it until now. With `by=day` to the end of its day. At most 366 days after `from`; of all
    * clients (`by=client` without `client`) 31 days, with `flapping` 7.
    */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

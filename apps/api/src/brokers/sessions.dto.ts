@@ -6,11 +6,17 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Flag, Instant, OneOf, Text } from '../http/parameters.js';
 
 export class ClientsQuery extends ListQuery {
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
-  /** Client ids that begin so. */
+  /**
+   * Client ids that begin so.
+   * @example 'ingest-'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   clientPrefix?: string;
 
@@ -87,7 +93,10 @@ export class ClientPage {
 }
 
 export class SessionsQuery extends ListQuery {
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
@@ -95,9 +104,11 @@ export class SessionsQuery extends ListQuery {
   @Flag()
   open?: boolean;
 
+  /** Who closed the connection. */
   @OneOf(ENDED_BY)
   endedBy?: EndedBy;
 
+  /** Why it ended. */
   @OneOf(END_REASONS)
   endReason?: EndReason;
 
@@ -106,7 +117,7 @@ export class SessionsQuery extends ListQuery {
   from?: Date;
 
   /** Begun before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

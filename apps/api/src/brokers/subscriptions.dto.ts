@@ -4,11 +4,17 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Flag, Text } from '../http/parameters.js';
 
 export class SubscriptionsQuery extends ListQuery {
-  /** This client id, exactly. */
+  /**
+   * This client id, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 
-  /** This topic filter, exactly as the client sent it: `veep/+/#` means the filter of this name. */
+  /**
+   * This topic filter, exactly as the client sent it: `veep/+/#` means the filter of this name.
+   * @example 'veep/+/+/+/data'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   topic?: string;
 

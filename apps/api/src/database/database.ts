@@ -1,9 +1,11 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DatabaseSettings } from '@tallystick/config';
-import { Lifecycle } from '@tallystick/observability';
+import { Lifecycle, Metrics } from '@tallystick/observability';
 import { assertReaderRole, createDataSource, DatabaseConnection, poolOf, READER_ROLE } from '@tallystick/persistence';
 import type { PoolClient } from 'pg';
+import { connectionOf } from './connection-of.js';
 import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
+import { addPoolMetrics } from './pool-metrics.js';
 
 /** Whose rows are seen: one tenant's, all of the platform, or none. Row-level security holds whatever a query says. */
 export interface Sight {
@@ -36,6 +38,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
     settings: DatabaseSettings,
     private readonly lifecycle: Lifecycle,
     @Inject(ALLOW_OWNER) allowOwner: boolean,
+    metrics: Metrics,
   ) {
     const dataSource = createDataSource(settings.connectionUrl, { poolSize: settings.poolSize, applicationName: 'tallystick-api' });
     // Durability is the writers' concern: this app acknowledges nothing.
@@ -44,6 +47,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
       onRetry: (error, delayMs) => this.logger.warn('database away', { error, delayMs }),
       assertUsable: (source) => assertReaderRole(source, { allowOwner }),
     });
+    addPoolMetrics(metrics, () => (dataSource.isInitialized ? poolOf(dataSource) : undefined));
   }
 
   onApplicationBootstrap(): void {
@@ -75,7 +79,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
 
   private async transaction<T>(begin: string, sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
     if (this.connection.problem !== undefined) throw new DatabaseUnavailableError(this.connection.problem);
-    const client = await poolOf(this.connection.dataSource).connect();
+    const client = await connectionOf(poolOf(this.connection.dataSource));
     const read = readerOf(client, sight);
     let broken: Error | undefined;
     const onBroken = (error: unknown) => (broken = error as Error);

@@ -18,7 +18,10 @@ import { type DeviceName, findDevices, findDeviceStatistics, listDevices, setPub
 export class DevicesController {
   constructor(private readonly database: Database) {}
 
-  /** Lists devices, those first that appeared last. */
+  /**
+   * Lists devices, those first that appeared last.
+   * @remarks `lastSeen` moves while pages are read, so the order is not by it.
+   */
   @Get()
   @Access('telemetry:read')
   @ApiOkResponse({ description: 'A page of devices.', type: DevicePage })

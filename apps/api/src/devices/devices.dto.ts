@@ -5,13 +5,19 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Identifier } from '../http/parameters.js';
 
 export class DevicePath {
-  /** @example 'SENSOR_001' */
+  /**
+   * Name of the device, as its topic has it.
+   * @example 'METER_0001'
+   */
   @Identifier({ required: true })
   deviceId: string;
 }
 
 export class DeviceQuery {
-  /** Whose device, where several tenants have one of this name. A key of one tenant need not say it. */
+  /**
+   * Whose device, where several tenants have one of this name. A key of one tenant need not say it.
+   * @example 'factory1'
+   */
   @Identifier()
   tenantId?: string;
 }
@@ -28,9 +34,17 @@ export class DeviceChange {
 }
 
 export class DevicesQuery extends ListQuery {
+  /**
+   * Of this tenant only.
+   * @example 'factory1'
+   */
   @Identifier()
   tenantId?: string;
 
+  /**
+   * Those whose last topic named this site.
+   * @example 'line1'
+   */
   @Identifier()
   siteId?: string;
 }

@@ -8,25 +8,36 @@ import { EXPORT_FORMATS, type ExportFormatName } from './export-format.js';
 
 /** Without `batchId` and `from` the export begins 24 hours before `to` or now. */
 export class ExportMessagesQuery extends PickType(MessagesQuery, ['deviceId', 'tenantId', 'batchId', 'from', 'to'] as const) {
+  /** `ndjson`: a JSON object by line, the last one with count and hash. `csv`: a header and a row for each. */
   @OneOf(EXPORT_FORMATS, { default: 'ndjson' })
   format: ExportFormatName = 'ndjson';
 }
 
 export class ExportEventsQuery extends PickType(EventsQuery, ['action', 'client', 'from', 'to'] as const) {
-  /** `BROKER_NAME` of the broker's watcher. */
+  /**
+   * `BROKER_NAME` of the broker's watcher.
+   * @example 'local'
+   */
   @Identifier({ required: true })
   broker: string;
 
+  /** `ndjson`: a JSON object by line, the last one with count and hash. `csv`: a header and a row for each. */
   @OneOf(EXPORT_FORMATS, { default: 'ndjson' })
   format: ExportFormatName = 'ndjson';
 }
 
 export class ExportMetricsQuery {
-  /** `BROKER_NAME` of the broker's watcher. */
+  /**
+   * `BROKER_NAME` of the broker's watcher.
+   * @example 'local'
+   */
   @Identifier({ required: true })
   broker: string;
 
-  /** This metric only, such as `clients/connected`. */
+  /**
+   * This metric only, such as `clients/connected`.
+   * @example 'clients/connected'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   metric?: string;
 
@@ -35,9 +46,10 @@ export class ExportMetricsQuery {
   from?: Date;
 
   /** Before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 
+  /** `ndjson`: a JSON object by line, the last one with count and hash. `csv`: a header and a row for each. */
   @OneOf(EXPORT_FORMATS, { default: 'ndjson' })
   format: ExportFormatName = 'ndjson';
 }

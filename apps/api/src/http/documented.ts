@@ -22,7 +22,8 @@ export function Failures({ notFound, body = false }: { notFound?: string | strin
     .join(', ');
   return applyDecorators(
     ApiBadRequestResponse({
-      description: 'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`',
+      description:
+        'Something in the request is not valid or not known: `INVALID_PARAMETER`, `INVALID_UUID`, `INVALID_URL`, `INVALID_JSON`, `REQUEST_REFUSED`',
       content: problemContent,
     }),
     ...(missing === '' ? [] : [ApiNotFoundResponse({ description: missing, content: problemContent })]),

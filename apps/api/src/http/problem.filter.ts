@@ -3,7 +3,8 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { Express, Request, Response } from 'express';
 import { STATEMENT_LIMIT_MS } from '../database/database.js';
 import { databaseUnavailable, statementGivenUp } from '../database/database-errors.js';
-import { Problem, problemDocument } from './problem.js';
+import { allowedMethods } from './allowed-methods.js';
+import { BROKEN_ENCODING, Problem, problemDocument } from './problem.js';
 import { requestIdOf } from './request-id.js';
 
 /** Seconds after which a client may ask again when the database is away. */
@@ -49,7 +50,7 @@ export class ProblemFilter implements ExceptionFilter {
   private frameworkProblem(thrown: HttpException, request: Request): Problem {
     switch (thrown.getStatus()) {
       case 400:
-        if (thrown.cause instanceof URIError) return new Problem('INVALID_URL', 'A percent-encoding in the path is broken.');
+        if (thrown.cause instanceof URIError) return new Problem('INVALID_URL', BROKEN_ENCODING);
         if (thrown.cause instanceof SyntaxError) return new Problem('INVALID_JSON', 'The body could not be read as JSON.');
         return new Problem('REQUEST_REFUSED', 'The request could not be read.');
       case 404: {
@@ -66,15 +67,4 @@ export class ProblemFilter implements ExceptionFilter {
         return new Problem('REQUEST_REFUSED', 'The request could not be taken.');
     }
   }
-}
-
-/** The methods that a path answers, by asking each route that Express knows; empty when there is no such path. */
-function allowedMethods(express: Express, path: string): string[] {
-  const methods = new Set<string>();
-  for (const layer of express.router.stack) {
-    if (!layer.route || !(layer as unknown as { match(path: string): boolean }).match(path)) continue;
-    for (const { method } of layer.route.stack) methods.add(method.toUpperCase());
-  }
-  if (methods.has('GET')) methods.add('HEAD');
-  return [...methods].sort();
 }

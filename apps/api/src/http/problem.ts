@@ -22,11 +22,16 @@ export const PROBLEMS = {
   UNKNOWN_HOST: { status: 421, title: 'This API does not go by that name' },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body has a type that is not taken' },
+  HEADERS_TOO_LARGE: { status: 431, title: 'Address and headers are too large' },
+  REQUEST_TIMEOUT: { status: 408, title: 'The request did not come in time' },
   REQUEST_REFUSED: { status: 400, title: 'The request is not taken' },
   INTERNAL_ERROR: { status: 500, title: 'Something went wrong here' },
   DATABASE_UNAVAILABLE: { status: 503, title: 'The database cannot be reached' },
   QUERY_GIVEN_UP: { status: 503, title: 'The answer would take too long' },
 } as const;
+
+/** Detail of INVALID_URL. */
+export const BROKEN_ENCODING = 'A percent-encoding in it is broken, or is not UTF-8.';
 
 export type ProblemCode = keyof typeof PROBLEMS;
 

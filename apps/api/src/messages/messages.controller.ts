@@ -41,7 +41,10 @@ export class MessagesController {
     });
   }
 
-  /** Shows one message and the state of its batch. */
+  /**
+   * Shows one message and the state of its batch.
+   * @remarks `nonce` is what the leaf is computed from besides the message itself. The bytes are at `…/payload`.
+   */
   @Get(':messageId')
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The message.', type: MessageDetails })
@@ -51,7 +54,11 @@ export class MessagesController {
     return message ?? notFound();
   }
 
-  /** Returns the bytes of the payload exactly as they were received; `sha256sum` of them is `messageHash`. */
+  /**
+   * Returns the bytes of the payload exactly as they were received; `sha256sum` of them is `messageHash`.
+   * @remarks They never change: a client may keep them. Bytes that no longer have the stored hash are sent all the same, and not to be
+   * kept.
+   */
   @Get(':messageId/payload')
   @ApiOkResponse({
     description: 'The bytes. `ETag` is their SHA-256 in hex.',

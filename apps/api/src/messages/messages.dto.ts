@@ -5,7 +5,10 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Identifier, Instant, Sha256Hex, Uuid } from '../http/parameters.js';
 
 export class MessagePath {
-  /** @example '019ab5e8-2c00-7000-8000-0000000000a1' */
+  /**
+   * Id of the message, from the list of messages.
+   * @example '019ab5e8-2c00-7000-8000-0000000000a1'
+   */
   @Uuid({ required: true })
   messageId: string;
 }
@@ -16,17 +19,28 @@ export class MessagesQuery extends ListQuery {
   @Sha256Hex()
   hash?: string;
 
-  /** Messages of the device of this name, of every tenant that has one. */
+  /**
+   * Messages of the device of this name, of every tenant that has one.
+   * @example 'METER_0001'
+   */
   @Identifier()
   deviceId?: string;
 
+  /**
+   * Of this tenant only.
+   * @example 'factory1'
+   */
   @Identifier()
   tenantId?: string;
 
-  /** Messages whose topic named this site. */
+  /**
+   * Messages whose topic named this site.
+   * @example 'line1'
+   */
   @Identifier()
   siteId?: string;
 
+  /** Messages of this batch. */
   @Uuid()
   batchId?: string;
 
@@ -34,7 +48,7 @@ export class MessagesQuery extends ListQuery {
    * JSON that the payload must contain, as PostgreSQL's `@>` has it: `{"metadata":{"firmware_version":"2.1.0"}}`. An object or array of
    * at most 2,048 bytes with a value in it. Without `deviceId`, `batchId` or `hash` a tenant's key may ask for 24 hours at most.
    */
-  @ApiProperty({ required: false, type: String, maxLength: 2048, example: '{"deviceId":"SENSOR_001"}' })
+  @ApiProperty({ required: false, type: String, maxLength: 2048, example: '{"deviceId":"METER_0001"}' })
   @IsOptional()
   @IsString({ message: 'must be given once' })
   data?: string;
@@ -44,7 +58,7 @@ export class MessagesQuery extends ListQuery {
   from?: Date;
 
   /** Received before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 

@@ -20,7 +20,10 @@ import { discardRejection, findRejectedPayload, findRejection, listRejections, r
 export class RejectionsController {
   constructor(private readonly database: Database) {}
 
-  /** Lists rejected messages, newest first. */
+  /**
+   * Lists rejected messages, newest first.
+   * @remarks Those of topics that name no tenant are seen by keys of the platform only.
+   */
   @Get()
   @Access('telemetry:read')
   @ApiOkResponse({ description: 'A page of rejections.', type: RejectionPage })
@@ -31,7 +34,10 @@ export class RejectionsController {
     return this.database.read(caller, (read) => listRejections(read, { ...query, ...range }, list));
   }
 
-  /** Shows one rejected message. */
+  /**
+   * Shows one rejected message.
+   * @remarks The bytes are at `…/payload`.
+   */
   @Get(':rejectionId')
   @Access('telemetry:read')
   @Header('Cache-Control', 'no-cache')
@@ -41,7 +47,10 @@ export class RejectionsController {
     return (await this.database.read(caller, (read) => findRejection(read, rejectionId))) ?? notFound();
   }
 
-  /** Returns the bytes of the payload as they were received, or the first of them when it was `truncated`. */
+  /**
+   * Returns the bytes of the payload as they were received, or the first of them when it was `truncated`.
+   * @remarks Of a payload that was too large to keep, `payloadHash` and `payloadSize` are still those of the whole.
+   */
   @Get(':rejectionId/payload')
   @Access('telemetry:read')
   @ApiOkResponse({

@@ -4,7 +4,10 @@ import { ListQuery } from '../http/list-query.dto.js';
 import { Identifier, Instant, OneOf, Uuid } from '../http/parameters.js';
 
 export class RejectionPath {
-  /** @example '019ab5e8-2c00-7000-8000-0000000000b1' */
+  /**
+   * Id of the rejection, from the list of rejections.
+   * @example '019ab5e8-2c00-7000-8000-0000000000b1'
+   */
   @Uuid({ required: true })
   rejectionId: string;
 }
@@ -14,9 +17,14 @@ export class RejectionsQuery extends ListQuery {
   @OneOf(REJECTION_STATUSES)
   status?: RejectionStatus;
 
+  /** Rejected for this reason only. */
   @OneOf(REJECTION_REASONS)
   reason?: RejectionReason;
 
+  /**
+   * Of this tenant only.
+   * @example 'factory1'
+   */
   @Identifier()
   tenantId?: string;
 
@@ -25,7 +33,7 @@ export class RejectionsQuery extends ListQuery {
   from?: Date;
 
   /** Received before this time; at most 366 days after `from`. */
-  @Instant()
+  @Instant({ example: '2026-11-22T08:00:00Z' })
   to?: Date;
 }
 
