@@ -44,7 +44,9 @@ const hasCompose = spawnSync('docker', ['compose', 'version']).status === 0;
 
 describe('docker-compose.yml', () => {
   it('is what the Compose Specification describes', () => {
-    const { $schema: _, ...schema } = JSON.parse(readFileSync('test/system/testdata/compose-spec.json', 'utf8')) as Record<string, unknown>;
+    const schema = JSON.parse(readFileSync('test/system/testdata/compose-spec.json', 'utf8')) as Record<string, unknown>;
+    // It names draft 07 by an address that Ajv does not know it by.
+    delete schema['$schema'];
     const validate = new Ajv({ strict: false, formats: { duration: /^(\d+(us|ms|s|m|h))+$/, subnet_ip_address: true } }).compile(schema);
     validate(file);
     expect(validate.errors).toBeNull();
