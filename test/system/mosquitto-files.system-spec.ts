@@ -1,64 +1,48 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findMosquitto, freePort, portInUse } from '@tallystick/embedded';
 import { createTestDatabase, onCleanUp, startApp, until } from '@tallystick/testing';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import pg from 'pg';
+import { ComposeBroker } from './compose-broker.js';
+import { composeFile } from './compose-file.js';
 
 const WATCHER = 'tallystick-watcher';
-const BRIDGE = 'ingest-bridge-1';
+const BRIDGE = 'ingest-bridge';
+const SIMULATOR = 'simulator';
 const METER = 'factory1/line1/METER_0001';
 const OTHER_METER = 'factory1/line1/METER_0002';
-const NOBODY = 65534;
 const NOT_AUTHORIZED = 135;
+const SECRET_OF: Record<string, string> = {
+  [WATCHER]: 'mqtt_broker_watcher',
+  [BRIDGE]: 'mqtt_ingest_bridge',
+  [SIMULATOR]: 'mqtt_simulator',
+};
 
-/** The files of docker/mosquitto as they are, but for paths and port. Root's Mosquitto becomes nobody, as in libs/embedded. */
-async function startWithOurFiles(): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), 'mosquitto-files-'));
-  const port = await freePort();
-  const conf = readFileSync('docker/mosquitto/mosquitto.conf', 'utf8')
-    .replaceAll('/mosquitto/config/', `${dir}/`)
-    .replaceAll('/mosquitto/data/', `${dir}/data/`)
-    .replace(/^listener 1883$/m, `listener ${port} 127.0.0.1`);
-  writeFileSync(join(dir, 'mosquitto.conf'), conf);
-  writeFileSync(join(dir, 'acl'), readFileSync('docker/mosquitto/acl'));
-  mkdirSync(join(dir, 'data'));
-  for (const [index, user] of [WATCHER, BRIDGE, METER, OTHER_METER].entries()) {
-    const args = [...(index === 0 ? ['-c'] : []), '-b', join(dir, 'passwd'), user, passwordOf(user)];
-    expect(spawnSync('mosquitto_passwd', args).status).toBe(0);
-  }
-  const isRoot = process.getuid?.() === 0;
-  if (isRoot) letNobodyIn(dir);
-  const account = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
-  const broker = spawn(findMosquitto()!, ['-c', join(dir, 'mosquitto.conf')], { ...account, stdio: 'ignore' });
-  const exited = new Promise((resolve) => broker.once('exit', resolve));
-  onCleanUp(async () => {
-    broker.kill('SIGKILL');
-    await exited;
-    rmSync(dir, { recursive: true, force: true });
-  });
-  await until(() => portInUse(port));
-  return `mqtt://127.0.0.1:${port}`;
-}
+const secrets = mkdtempSync(join(tmpdir(), 'secrets-'));
+onCleanUp(() => Promise.resolve(rmSync(secrets, { recursive: true })));
 
-function letNobodyIn(dir: string): void {
-  for (const path of [dir, join(dir, 'data'), join(dir, 'passwd')]) chownSync(path, NOBODY, NOBODY);
-  const { mode } = statSync(tmpdir());
-  if ((mode & 0o001) === 0) chmodSync(tmpdir(), mode | 0o001);
-}
-
-const passwordOf = (user: string) => `password of ${user}`;
+const isService = (user: string) => user in SECRET_OF;
+const passwordOf = (user: string) => (isService(user) ? readFileSync(join(secrets, SECRET_OF[user]!), 'utf8') : `password of ${user}`);
+const passwordsOf = (...users: string[]) => Object.fromEntries(users.map((user) => [user, passwordOf(user)]));
 
 describe('the broker of docker/mosquitto', () => {
-  let url: string;
-  beforeAll(async () => void (url = await startWithOurFiles()));
+  let broker: ComposeBroker;
+  beforeAll(async () => {
+    expect(spawnSync('sh', ['docker/make-secrets.sh', secrets]).status).toBe(0);
+    // The last is a user of the services: his line must not give him a second password.
+    broker = await ComposeBroker.start(secrets, { ...passwordsOf(METER, OTHER_METER), [BRIDGE]: 'a second password' });
+  });
 
+  /** Each where it belongs: services at their listener, devices at the published one. */
   function connect(username: string | undefined, options: IClientOptions = {}): Promise<MqttClient> {
     const login = username === undefined ? {} : { username, password: passwordOf(username) };
+    const url = username !== undefined && isService(username) ? broker.servicesUrl : broker.devicesUrl;
     return connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, ...login, ...options });
   }
+
+  const refused = (connecting: Promise<unknown>) => connecting.then(() => 'connected').catch((error: { code: number }) => error.code);
 
   /** What the broker makes of a publish: the reason code of its PUBACK. */
   function reasonOf(client: MqttClient, topic: string): Promise<number> {
@@ -77,10 +61,10 @@ describe('the broker of docker/mosquitto', () => {
   }
 
   it('refuses who has no name, a wrong password, or a name that is not in the file', async () => {
-    const refused = (connecting: Promise<unknown>) => connecting.then(() => 'connected').catch((error: { code: number }) => error.code);
     expect(await refused(connect(undefined))).toBe(NOT_AUTHORIZED);
     expect(await refused(connect(METER, { password: 'a guess' }))).toBe(NOT_AUTHORIZED);
     expect(await refused(connect('stranger'))).toBe(NOT_AUTHORIZED);
+    expect(await refused(connect(BRIDGE, { password: 'a second password' }))).toBe(NOT_AUTHORIZED);
   });
 
   it('lets the watcher read values and log, the bridge read telemetry, a device write its topic, and nobody more', async () => {
@@ -122,14 +106,67 @@ describe('the broker of docker/mosquitto', () => {
     await Promise.all([watcher, bridge, meter, other].map((client) => client.endAsync()));
   });
 
-  it('lets nobody take the session of another by its client id', async () => {
+  it('lets the simulator write what devices write, and read nothing', async () => {
+    const simulator = await connect(SIMULATOR);
+    const heard = await topicsHeard(simulator, ['#', '$SYS/#']);
+    expect(await reasonOf(simulator, `veep/${METER}/data`)).toBe(0);
+    for (const topic of ['veep/simulator/data', '$SYS/broker/log/N', 'x'])
+      expect([topic, await reasonOf(simulator, topic)]).toEqual([topic, NOT_AUTHORIZED]);
+    expect([...heard]).toEqual([]);
+    await simulator.endAsync();
+  });
+
+  it('lets no device take the session of a service by its client id', async () => {
+    // Two bridges as they are: one user, a client id each.
+    const ids = ['tallystick-1', 'tallystick-2'];
+    const bridges = await Promise.all(ids.map((clientId) => connect(BRIDGE, { clientId })));
     const watcher = await connect(WATCHER, { clientId: WATCHER });
-    const thief = await connect(METER, { clientId: WATCHER });
     const heard = await topicsHeard(watcher, ['$SYS/broker/log/M/subscribe']);
-    await thief.subscribeAsync('x');
+    const thieves = await Promise.all([...ids, WATCHER].map((clientId) => connect(METER, { clientId })));
+    // The three are all the same client to the broker, so the last one is left.
+    expect(await until(() => thieves.filter(({ connected }) => connected).length === 1)).toBe(true);
+    await thieves.find(({ connected }) => connected)!.subscribeAsync('x');
     await until(() => heard.size > 0);
-    expect(watcher.connected).toBe(true);
-    await Promise.all([watcher, thief].map((client) => client.endAsync()));
+    for (const service of [...bridges, watcher]) expect(service.connected).toBe(true);
+    await Promise.all([...bridges, watcher, ...thieves].map((client) => client.endAsync()));
+  });
+
+  it('passes its health check while it answers, and only then', async () => {
+    const { test } = composeFile().services['mosquitto']!.healthcheck!;
+    await until(() => broker.check(test) === 0);
+    const other = await ComposeBroker.start(secrets, {});
+    await until(() => other.check(test) === 0);
+    expect(await other.stop()).toBe(0);
+    expect(other.check(test)).not.toBe(0);
+  });
+
+  it('keeps passwords out of its log and of the list of processes', () => {
+    const passwords = [BRIDGE, WATCHER, SIMULATOR].map(passwordOf);
+    for (const text of [broker.log, broker.commandLine(), composeFile().services['mosquitto']!.healthcheck!.test.join(' ')])
+      expect(passwords.filter((password) => text.includes(password))).toEqual([]);
+    expect(broker.commandLine()).toMatch(/^mosquitto -c /);
+  });
+
+  it('takes new devices, and lets old ones go, without ending a connection of another', async () => {
+    const bridge = await connect(BRIDGE);
+    const [added, removed] = ['factory1/line1/METER_0003', OTHER_METER];
+    expect(await refused(connect(added))).toBe(NOT_AUTHORIZED);
+    broker.reload(passwordsOf(METER, added));
+    const device = await until(() => connect(added));
+    expect(await refused(connect(removed))).toBe(NOT_AUTHORIZED);
+    expect(bridge.connected).toBe(true);
+    await Promise.all([bridge, device].map((client) => client.endAsync()));
+  });
+
+  it.each(['', 'with:colon', 'two words'])('does not start with the secret %j', async (secret) => {
+    const broken = mkdtempSync(join(tmpdir(), 'broken-'));
+    expect(spawnSync('sh', ['docker/make-secrets.sh', broken]).status).toBe(0);
+    rmSync(join(broken, 'mqtt_broker_watcher'));
+    writeFileSync(join(broken, 'mqtt_broker_watcher'), secret);
+    const started = await ComposeBroker.start(broken, {});
+    expect(started.exitCode).toBe(78);
+    expect(started.log).toContain("the password of the broker's user tallystick-watcher");
+    rmSync(broken, { recursive: true });
   });
 
   it('serves the watcher and the bridge', async () => {
@@ -138,7 +175,7 @@ describe('the broker of docker/mosquitto', () => {
       startApp(name, {
         DATABASE_URL: database.url,
         DATABASE_ALLOW_DATA_LOSS: 'true',
-        MQTT_URL: url,
+        MQTT_URL: broker.servicesUrl,
         MQTT_CLIENT_ID: user,
         MQTT_USERNAME: user,
         MQTT_PASSWORD: passwordOf(user),

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { Aedes, type Client } from 'aedes';
+import type { Aedes, Client } from 'aedes';
 import { BrokerCensus } from './broker-census.js';
 import {
   type BrokerLogLine,
@@ -13,7 +13,7 @@ import {
   unsubscribed,
 } from './broker-log-lines.js';
 import { BROKER_PORT_SETTING, type EmbeddedBroker } from './embedded-broker.js';
-import { PortInUseError } from './errors.js';
+import { MissingProgramError, PortInUseError } from './errors.js';
 import type { ServerExit } from './server-process.js';
 
 export interface AedesOptions {
@@ -37,7 +37,7 @@ interface ClientUndeclared {
  * `$share` subscriptions deliver nothing. It speaks about itself as Mosquitto 2.0 does, on `$SYS/broker/…`.
  */
 export async function startAedes({ port: wanted, sysIntervalMs = 5_000 }: AedesOptions): Promise<EmbeddedBroker> {
-  const aedes = await Aedes.createBroker();
+  const aedes = await (await loadAedes()).Aedes.createBroker();
   const server = createServer();
   const port = await listen(server, wanted).catch((error: unknown) => {
     aedes.close();
@@ -55,6 +55,16 @@ export async function startAedes({ port: wanted, sysIntervalMs = 5_000 }: AedesO
     end(brutally ? { code: null, signal: 'SIGKILL' } : { code: 0, signal: null });
   };
   return { kind: 'aedes', url: `mqtt://127.0.0.1:${port}`, port, stop: () => close(false), kill: () => close(true), exited };
+}
+
+/** Only here: the images of the services are without it. */
+function loadAedes() {
+  return import('aedes').catch((cause: unknown) => {
+    throw new MissingProgramError(
+      'The package aedes is not installed. Run `npm ci` without `--omit=optional`, install Mosquitto, or set MQTT_URL to a broker of your own.',
+      { cause },
+    );
+  });
 }
 
 function listen(server: Server, port: number): Promise<number> {

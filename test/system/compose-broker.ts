@@ -1,0 +1,117 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePort, portInUse } from '@tallystick/embedded';
+import { onCleanUp, until } from '@tallystick/testing';
+
+const NOBODY = 65534;
+const isRoot = process.getuid?.() === 0;
+/** Root's Mosquitto becomes nobody, as in libs/embedded: in its container it is an ordinary user too. */
+const ACCOUNT = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+/** An ordinary user's PATH does not look where Debian puts mosquitto. */
+const PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin`;
+
+/** The broker of docker-compose.yml without its container: docker/mosquitto as it is, but for paths and ports. */
+export class ComposeBroker {
+  private constructor(
+    private readonly dir: string,
+    private readonly ports: { devices: number; services: number },
+    private readonly child: ChildProcess,
+    private readonly exited: Promise<number | null>,
+    private readonly output: string[],
+  ) {}
+
+  /** `secrets` is a folder of make-secrets.sh; `devices` are users with their passwords, as an operator puts them into `passwd`. */
+  static async start(secrets: string, devices: Record<string, string>): Promise<ComposeBroker> {
+    const dir = mkdtempSync(join(tmpdir(), 'compose-broker-'));
+    const ports = { devices: await freePort(), services: await freePort() };
+    for (const folder of ['config', 'run', 'data']) mkdirSync(join(dir, folder));
+    for (const name of ['start.sh', 'mosquitto.conf', 'acl']) {
+      const text = readFileSync(join('docker/mosquitto', name), 'utf8')
+        .replaceAll('/mosquitto/config', join(dir, 'config'))
+        .replaceAll('/mosquitto/data/', `${join(dir, 'data')}/`)
+        .replaceAll('/run/mosquitto', join(dir, 'run'))
+        .replaceAll('/run/secrets', join(dir, 'secrets'))
+        .replace(/^listener 1883$/m, `listener ${ports.devices} 127.0.0.1`)
+        .replace(/^listener 1884$/m, `listener ${ports.services} 127.0.0.1`);
+      writeFileSync(join(dir, 'config', name), text);
+    }
+    cpSync(secrets, join(dir, 'secrets'), { recursive: true });
+    writeDevices(dir, devices);
+    if (isRoot) letNobodyIn(dir);
+    const child = spawn('sh', [join(dir, 'config', 'start.sh')], { ...ACCOUNT, env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const output: string[] = [];
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    onCleanUp(async () => {
+      child.kill('SIGKILL');
+      await exited;
+      rmSync(dir, { recursive: true, force: true });
+    });
+    await until(async () => child.exitCode !== null || ((await portInUse(ports.devices)) && (await portInUse(ports.services))));
+    return new ComposeBroker(dir, ports, child, exited, output);
+  }
+
+  /** The published listener. */
+  get devicesUrl(): string {
+    return `mqtt://127.0.0.1:${this.ports.devices}`;
+  }
+
+  /** The listener of the compose network. */
+  get servicesUrl(): string {
+    return `mqtt://127.0.0.1:${this.ports.services}`;
+  }
+
+  get log(): string {
+    return this.output.join('');
+  }
+
+  /** null while it runs. */
+  get exitCode(): number | null {
+    return this.child.exitCode;
+  }
+
+  /** The command lines of start.sh's process and of what it became. */
+  commandLine(): string {
+    return spawnSync('ps', ['-o', 'args=', '-p', String(this.child.pid)], { encoding: 'utf8' }).stdout.trim();
+  }
+
+  /** The container's health check; its exit code. */
+  check(test: string[]): number | null {
+    const [kind, command, ...args] = test;
+    expect(kind).toBe('CMD');
+    const env = { PATH, XDG_CONFIG_HOME: join(this.dir, 'run') };
+    return spawnSync(command!, [...args, '-p', String(this.ports.devices)], { ...ACCOUNT, env, stdio: 'ignore' }).status;
+  }
+
+  /** `docker compose exec mosquitto sh /mosquitto/config/start.sh reload`, after the operator changed his devices. */
+  reload(devices: Record<string, string>): void {
+    writeDevices(this.dir, devices);
+    if (isRoot) letNobodyIn(this.dir);
+    const script = join(this.dir, 'config', 'start.sh');
+    writeFileSync(script, readFileSync(script, 'utf8').replace('kill -HUP 1', `kill -HUP ${this.child.pid}`));
+    expect(spawnSync('sh', [script, 'reload'], { ...ACCOUNT, env: { PATH }, stdio: 'inherit' }).status).toBe(0);
+  }
+
+  /** SIGTERM; the exit code. */
+  stop(): Promise<number | null> {
+    this.child.kill('SIGTERM');
+    return this.exited;
+  }
+}
+
+function writeDevices(dir: string, devices: Record<string, string>): void {
+  const file = join(dir, 'config', 'passwd');
+  rmSync(file, { force: true });
+  for (const [index, [user, password]] of Object.entries(devices).entries()) {
+    const args = [...(index === 0 ? ['-c'] : []), '-b', file, user, password];
+    expect(spawnSync('mosquitto_passwd', args).status).toBe(0);
+  }
+}
+
+function letNobodyIn(dir: string): void {
+  for (const entry of ['', ...readdirSync(dir, { recursive: true, encoding: 'utf8' })]) chownSync(join(dir, entry), NOBODY, NOBODY);
+  const { mode } = statSync(tmpdir());
+  if ((mode & 0o001) === 0) chmodSync(tmpdir(), mode | 0o001);
+}
