@@ -82,7 +82,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
     // A connection that breaks between two statements says so as an event; unheard, it would end the process.
     client.on('error', onBroken);
     try {
-      // One message to the server instead of two, so its values are literals: a tenth of what a small answer costs.
+      // One message to the server instead of two, so its values are literals.
       await read(
         `${begin}; SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
            set_config('app.tenant', ${escapeLiteral(sight.tenantId ?? '')}, true), set_config('app.platform', '${sight.isPlatform ? 'on' : 'off'}', true)`,
