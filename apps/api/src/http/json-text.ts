@@ -20,8 +20,8 @@ export function stringify(value: unknown): string {
   // Random for each call: no stored text can contain it and be taken for one of the marks.
   const { mark, texts } = (taken = { mark: randomUUID(), texts: [] });
   try {
-    const [first, ...rest] = JSON.stringify(value).split(`"${mark}"`) as [string, ...string[]];
-    return first + rest.map((part, at) => texts[at]! + part).join('');
+    const parts = JSON.stringify(value).split(`"${mark}"`);
+    return parts.map((part, at) => part + (texts[at] ?? '')).join('');
   } finally {
     taken = undefined;
   }
