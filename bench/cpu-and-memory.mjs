@@ -27,6 +27,17 @@ export function processCpuSeconds(/** @type {number[]} */ pids) {
   return pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
 }
 
+/** Of all processes of the machine, so that a benchmark can tell what others took meanwhile. */
+export function machineCpuSeconds() {
+  // user, nice, system, irq, softirq and steal: proc_stat(5).
+  const fields =
+    /^cpu +(.*)$/m
+      .exec(read('/proc/stat') ?? '')?.[1]
+      .split(' ')
+      .map(Number) ?? [];
+  return [0, 1, 2, 5, 6, 7].reduce((sum, at) => sum + (fields[at] ?? 0), 0) / TICKS_PER_S;
+}
+
 /** Resident memory in bytes: now, and the most so far. Undefined when the process is gone. */
 export function memoryOf(/** @type {number} */ pid) {
   const status = read(`/proc/${pid}/status`);

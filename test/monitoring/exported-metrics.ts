@@ -1,5 +1,13 @@
+import { readFileSync } from 'node:fs';
+import type { OpenAPIObject } from '@nestjs/swagger';
 import type { DeferredAckMqttServer } from '@tallystick/mqtt';
 import { Metrics } from '@tallystick/observability';
+import { AlertNotifier } from '../../apps/api/src/alerts/alert-notifier.js';
+import { AlertWatch } from '../../apps/api/src/alerts/alert-watch.js';
+import { AlertSettings } from '../../apps/api/src/alerts/alert.settings.js';
+import type { Database } from '../../apps/api/src/database/database.js';
+import { addPoolMetrics } from '../../apps/api/src/database/pool-metrics.js';
+import { HttpMetrics } from '../../apps/api/src/http/http-metrics.js';
 import { WatcherMetrics } from '../../apps/broker-watcher/src/watcher.metrics.js';
 import { BrokerWatch } from '../../apps/ingest-bridge/src/broker/broker-watch.js';
 import { IngestMetrics } from '../../apps/ingest-bridge/src/ingest.metrics.js';
@@ -7,17 +15,6 @@ import type { IngestBridgeConfig } from '../../apps/ingest-bridge/src/ingest-bri
 
 /** A job's series names with their labels; of a label the values that it can take, or 'any' where the declaration does not list them. */
 export type ExportedMetrics = ReadonlyMap<string, ReadonlyMap<string, ReadonlySet<string> | 'any'>>;
-
-/** What the API is to export, from changes that are made beside this one. Each goes when its declaration is asked above. */
-const AWAITED_OF_API: ExportedMetrics = new Map([
-  ['http_requests_total', new Map([...anyOf('method', 'route', 'status')])],
-  ['http_request_duration_seconds_bucket', new Map([...anyOf('method', 'route', 'le')])],
-  ['database_pool_connections', new Map([['state', new Set(['in_use', 'idle'])]])],
-  ['database_pool_waiting_requests', new Map()],
-  ['alerts_open', new Map([['kind', new Set(['batch_failed', 'broker_dropping', 'ingest_stalled', 'quarantine_growing'])]])],
-  ['alert_looks_failed_total', new Map([...anyOf('kind')])],
-  ['alert_notices_total', new Map([['result', new Set(['delivered', 'failed'])]])],
-]);
 
 /** By job of prometheus.yml. Every series exists from the start, so a registry that nothing was counted in has them all. */
 export async function exportedMetrics(): Promise<ReadonlyMap<string, ExportedMetrics>> {
@@ -28,10 +25,16 @@ export async function exportedMetrics(): Promise<ReadonlyMap<string, ExportedMet
   new BrokerWatch({} as DeferredAckMqttServer, {} as IngestBridgeConfig, bridge);
   const watcher = new Metrics();
   new WatcherMetrics(watcher).watch({ connected: none, unacknowledged: none, inFlight: none, openSessions: none });
+  const api = new Metrics();
+  addPoolMetrics(api, () => undefined);
+  // Its routes are those of the document.
+  new HttpMetrics(api).beginAt0(JSON.parse(readFileSync('openapi.json', 'utf8')) as OpenAPIObject);
+  new AlertWatch({} as Database, new AlertSettings(), api);
+  new AlertNotifier({} as Database, new AlertSettings(), api);
   return new Map([
     ['ingest-bridge', await seriesOf(bridge)],
     ['broker-watcher', await seriesOf(watcher)],
-    ['api', new Map([...(await seriesOf(new Metrics())), ...AWAITED_OF_API])],
+    ['api', await seriesOf(api)],
     ['prometheus', new Map()],
   ]);
 }
@@ -46,8 +49,4 @@ async function seriesOf({ registry }: Metrics): Promise<ExportedMetrics> {
     metrics.set(name!, known);
   }
   return metrics;
-}
-
-function anyOf(...labels: string[]): [string, 'any'][] {
-  return labels.map((label) => [label, 'any']);
 }

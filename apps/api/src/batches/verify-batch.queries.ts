@@ -105,10 +105,11 @@ async function alteredRawData(read: Reader, batchId: string, messages: readonly 
   return altered;
 }
 
+// The first condition on the ids lets few of them be found by their key; the CASE keeps others' payloads from being read as JSON whatever the plan.
 async function alteredIds(read: Reader, batchId: string, messageIds: string[]): Promise<Set<string>> {
   const rows = await read<{ messageId: string }>(
     `SELECT message_id AS "messageId" FROM messages
-     WHERE batch_id = $1 AND CASE WHEN message_id = ANY ($2::uuid[]) THEN
+     WHERE batch_id = $1 AND message_id = ANY ($2::uuid[]) AND CASE WHEN message_id = ANY ($2::uuid[]) THEN
        CASE WHEN raw_data IS NULL THEN raw_data_error IS NULL ELSE raw_data <> convert_from(payload, 'UTF8')::jsonb END
      END`,
     [batchId, messageIds],

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplica
 import { DatabaseSettings } from '@tallystick/config';
 import { Lifecycle, Metrics } from '@tallystick/observability';
 import { assertReaderRole, createDataSource, DatabaseConnection, poolOf, READER_ROLE } from '@tallystick/persistence';
-import type { PoolClient } from 'pg';
+import { escapeLiteral, type PoolClient } from 'pg';
 import { connectionOf } from './connection-of.js';
 import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
 import { addPoolMetrics } from './pool-metrics.js';
@@ -86,11 +86,10 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
     // A connection that breaks between two statements says so as an event; unheard, it would end the process.
     client.on('error', onBroken);
     try {
-      await read(begin);
+      // One message to the server instead of two, so its values are literals.
       await read(
-        `SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
-           set_config('app.tenant', $1, true), set_config('app.platform', $2, true)`,
-        [sight.tenantId ?? '', sight.isPlatform ? 'on' : 'off'],
+        `${begin}; SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
+           set_config('app.tenant', ${escapeLiteral(sight.tenantId ?? '')}, true), set_config('app.platform', '${sight.isPlatform ? 'on' : 'off'}', true)`,
       );
       const result = await work(read);
       await read('COMMIT');

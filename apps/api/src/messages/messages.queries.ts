@@ -2,7 +2,7 @@ import { uuidv7Floor } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
 import { isDataException } from '../database/database-errors.js';
 import type { ListRequest, Page } from '../http/list.js';
-import type { TimeRange } from '../http/time-range.js';
+import { DAY_MS, type TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
 import { payloadJson } from './payload-json.js';
 
@@ -111,7 +111,10 @@ export async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFi
   return rows.map((row) => row.tenantId);
 }
 
-/** In leaf order. The batch's span names the partitions to look into. */
+/**
+ * In leaf order. The batch's span names the partitions to look into. It is taken in whole days, of which a planner concludes nothing
+ * else: given the exact span, it expects a handful of rows and sorts the whole batch instead of reading the leaves' index up to the page.
+ */
 export async function listBatchMessages(
   read: Reader,
   batch: { batchId: string; startTimestamp: Date; endTimestamp: Date },
@@ -126,14 +129,18 @@ export async function listBatchMessages(
     ),
     [
       batch.batchId,
-      uuidv7Floor(batch.startTimestamp.getTime()),
-      uuidv7Floor(batch.endTimestamp.getTime() + 1),
+      uuidv7Floor(startOfDay(batch.startTimestamp)),
+      uuidv7Floor(startOfDay(batch.endTimestamp) + DAY_MS),
       leafIndex ?? -1,
       messageId ?? NO_UUID,
       list.limit + 1,
     ],
   );
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
+}
+
+function startOfDay(at: Date): number {
+  return Math.floor(at.getTime() / DAY_MS) * DAY_MS;
 }
 
 /** One message with the state of its batch. */

@@ -72,6 +72,8 @@ describe('a connection that breaks at a step of the transaction', () => {
   function lane() {
     const window = new AcknowledgementWindow(1);
     const replayed: string[] = [];
+    const repeated: unknown[] = [];
+    const taken: unknown[] = [];
     const committed = ({ messages, rejections, replays }: CommitPlan) => {
       for (const { receipt } of [...messages.map(({ message }) => message), ...rejections]) if (receipt) receipt.settled = true;
       replayed.push(...replays.map(({ rejectionId }) => rejectionId));
@@ -90,7 +92,6 @@ describe('a connection that breaks at a step of the transaction', () => {
       },
       SYSTEM_CLOCK,
     );
-    const [repeated, taken]: unknown[][] = [[], []];
     const delivery = (deduplicationKey: string) => ({ receivedAtMs: Date.now(), receipt: window.hold(window.size + 1), deduplicationKey });
     const send = (tenantId: string, payload: string) => writer.take(message(tenantId, payload, delivery(payload)));
     const refuse = (tenantId: string, payload: string) =>
