@@ -87,7 +87,11 @@ describe('startAedes', () => {
     await device.subscribeAsync('a/b');
     await device.publishAsync('a/b', 'payload', { qos: 1, retain: true });
     const counted = { 'publish/messages/received': '1', 'clients/connected': '2', 'subscriptions/count': '2' };
-    await until(() => Object.entries(counted).every(([name, value]) => metrics.get(name) === value));
+    const others = ['version', 'uptime', 'load/messages/received/1min', 'retained messages/count', 'bytes/received'];
+    // They come one after the other.
+    await until(
+      () => Object.entries(counted).every(([name, value]) => metrics.get(name) === value) && others.every((name) => metrics.has(name)),
+    );
     expect(metrics.get('version')).toMatch(/^aedes version 1\.\d+\.\d+$/);
     expect(metrics.get('uptime')).toMatch(/^\d+ seconds$/);
     expect(metrics.get('load/messages/received/1min')).toMatch(/^\d+\.\d\d$/);
