@@ -30,7 +30,7 @@ describe('metrics of the API', () => {
       ['/api/v1/batches', 'GET', 200, { method: 'GET', route: '/api/v1/batches' }],
       ['/api/v1/batches?stauts=1', 'GET', 400, { method: 'GET', route: '/api/v1/batches' }],
       ['/api/v1/batches/not-a-uuid', 'GET', 400, { method: 'GET', route: '/api/v1/batches/{batchId}' }],
-      ['/api/v1/brokers/gone/metrics/series?metric=x', 'GET', 404, { method: 'GET', route: '/api/v1/brokers/{broker}/metrics/series' }],
+      ['/api/v1/brokers/gone/metrics/x/series', 'GET', 404, { method: 'GET', route: '/api/v1/brokers/{broker}/metrics/{metric}/series' }],
       ['/api/v1/batches', 'HEAD', 200, { method: 'HEAD', route: '/api/v1/batches' }],
       ['/nowhere/at/all', 'GET', 404, { method: 'GET', route: 'unknown' }],
       ['/nowhere?x=%ZZ', 'GET', 400, { method: 'GET', route: 'unknown' }],

@@ -61,7 +61,10 @@ export class BrokersController {
     return this.database.read(caller, (read) => listBrokers(read, list));
   }
 
-  /** Shows one broker: whether it is watched, and what there is now. */
+  /**
+   * Shows one broker: whether it is watched, and what there is now.
+   * @remarks What is open and active is as of `watchedUntil`; while nobody watches, it may have changed since.
+   */
   @Get(':broker')
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The broker.', type: BrokerDetails })
@@ -82,7 +85,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listClients(read, broker, query, list));
   }
 
-  /** Shows one client: when it was seen, whether it is connected, its last sessions and its active subscriptions. */
+  /**
+   * Shows one client: when it was seen, whether it is connected, its last sessions and its active subscriptions.
+   * @remarks There is more in the lists of sessions, subscriptions and events, which take `client`.
+   */
   @Get(':broker/clients/:client')
   @Header('Cache-Control', 'no-cache')
   @ApiOkResponse({ description: 'The client.', type: ClientDetails })
@@ -132,7 +138,10 @@ export class BrokersController {
     return this.of(caller, broker, (read) => listDayStats(read, broker, { client, span }, list));
   }
 
-  /** Lists subscriptions by client id and topic filter, the active ones unless asked otherwise. */
+  /**
+   * Lists subscriptions by client id and topic filter, the active ones unless asked otherwise.
+   * @remarks Who receives what is published to a topic is asked with `subscriptions/match`.
+   */
   @Get(':broker/subscriptions')
   @ApiOkResponse({ description: 'A page of subscriptions.', type: SubscriptionPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })

@@ -11,7 +11,7 @@ export class ClientPath extends BrokerPath {
   /**
    * The client id, exactly, URL-encoded: `a/b` is `a%2Fb`. Programs resolve `.` and `..` as folders, encoded or not: of clients of these
    * two ids ask the lists with `client=`.
-   * @example 'meter-0001'
+   * @example 'ingest-bridge-1'
    */
   @Text({ max: LONGEST_CLIENT, required: true })
   client: string;

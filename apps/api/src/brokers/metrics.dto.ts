@@ -65,6 +65,7 @@ export class SeriesQuery {
    * Seconds that one point stands for, so that there are at most 2,000; without it about 500 are given, of rates and deltas none shorter
    * than a minute: a broker counts in rounds, every 10 s unless told otherwise. From a minute on steps are whole minutes, from an hour on
    * whole hours, and never shorter than what is kept of that time.
+   * @example 600
    */
   @WholeNumber({ min: 1, max: MAX_SERIES_DAYS * 86_400 })
   step?: number;

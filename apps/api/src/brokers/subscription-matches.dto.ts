@@ -17,7 +17,10 @@ export class MatchQuery extends ListQuery {
   @Matches(TOPIC_NAME, { message: `must be a topic name: without + and #, not below $share/, of at most ${MOST_TOPIC_LEVELS} levels` })
   topic: string;
 
-  /** Whether this client id receives it, exactly. */
+  /**
+   * Whether this client id receives it, exactly.
+   * @example 'ingest-bridge-1'
+   */
   @Text({ max: MAX_TEXT_LENGTH })
   client?: string;
 }
