@@ -193,12 +193,7 @@ describe('the services of docker-compose.yml, outside of containers', () => {
       .split('\n')
       .find((line) => line.startsWith('tly_'))!;
     // Two bridges under one user, as `--scale ingest-bridge=2` has them.
-    const running = await Promise.all([
-      start('ingest-bridge', { env: { MQTT_CLIENT_ID: 'tallystick-1' } }),
-      start('ingest-bridge', { env: { MQTT_CLIENT_ID: 'tallystick-2' } }),
-      start('broker-watcher'),
-      start('api'),
-    ]);
+    const running = await Promise.all([start('ingest-bridge'), start('ingest-bridge'), start('broker-watcher'), start('api')]);
     for (const app of running) await app.waitForReady(60_000);
     for (const app of running) expect([app.name, healthOf(app, 'livez'), healthOf(app, 'readyz')]).toEqual([app.name, 0, 0]);
     const api = running.at(-1)!;
