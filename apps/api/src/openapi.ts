@@ -16,6 +16,7 @@ const TAGS = {
   devices: 'What sends.',
   rejections: 'The quarantine: messages that broke a rule of intake.',
   brokers: 'What brokers have said about themselves, as their watchers recorded it.',
+  alerts: 'What an operator must know of now.',
   export: 'Rows as files of any size.',
   stream: 'Messages as they are stored.',
 };

@@ -10,6 +10,7 @@ export class AlertsQuery extends ListQuery {
   @OneOf(ALERT_STATES)
   state?: AlertState;
 
+  /** Alerts of this kind alone. */
   @OneOf(ALERT_KINDS)
   kind?: AlertKind;
 }
