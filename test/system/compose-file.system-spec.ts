@@ -139,7 +139,7 @@ describe('docker-compose.yml', () => {
 
   it('passes no secret as a value', () => {
     const values = services.flatMap(([, { environment = {} }]) => Object.keys(environment).filter((name) => /PASSWORD|_URL$/.test(name)));
-    expect(values.filter((name) => !name.endsWith('_FILE') && name !== 'MQTT_URL')).toEqual([]);
+    expect(values.filter((name) => !name.endsWith('_FILE') && !['MQTT_URL', 'PUBLIC_URL'].includes(name))).toEqual([]);
   });
 
   it.each(named(Object.keys(CONFIGS)))('sets only what %s reads, and it accepts it', (name, service) => {
@@ -161,6 +161,16 @@ describe('docker-compose.yml', () => {
   it('has every variable in .env.example, and no other is there', () => {
     const offered = [...readFileSync('.env.example', 'utf8').matchAll(/^#(\w+)=/gm)].map(([, name]) => name!);
     expect(offered.sort()).toEqual([...variablesOf(file)].sort());
+  });
+
+  it('has the defaults of the apps in .env.example', () => {
+    const [, ofApps] = readFileSync('.env.example', 'utf8').split('# --- The apps.');
+    const defaults = new Map(
+      Object.values(CONFIGS).flatMap((type) => describeSettings(type).map(({ env, defaultText }) => [env, defaultText])),
+    );
+    const offered = [...ofApps!.matchAll(/^#(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+    expect(offered.length).toBeGreaterThan(20);
+    expect(offered).toEqual(offered.map(([name]) => [name, defaults.get(name!)]));
   });
 });
 
