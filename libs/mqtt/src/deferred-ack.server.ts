@@ -12,6 +12,8 @@ import {
 } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
+import { deduplicationKeyOf } from './deduplication-key.js';
+import { discardSession } from './discard-session.js';
 import { topicMatches } from './topic-filter.js';
 
 /** The handler `@EventPattern('<name>')` gets the packets of its filters, as `ReceivedPacket[]`, in order of receipt. */
@@ -226,14 +228,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   async endSession(): Promise<void> {
     const { protocolVersion } = (this.mqttClient as MqttClient).options;
     await this.close();
-    const { settings, maxUnacknowledged } = this.deferred;
-    const client = await connectAsync(settings.url, {
-      ...connectOptions(settings, this.deferred.clientId(), maxUnacknowledged),
-      ...protocolOptions(protocolVersion === 5 ? 5 : 4, maxUnacknowledged, 0),
-      clean: true,
-      reconnectPeriod: 0,
-    });
-    await client.endAsync();
+    await discardSession(this.deferred.settings, this.deferred.clientId(), protocolVersion === 5 ? 5 : 4);
   }
 
   private isAtWork(): boolean {
@@ -398,17 +393,6 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.problem ??= 'the connection to the broker is lost';
     client.options.reconnectPeriod = reconnectDelayMs(this.failures++);
   }
-}
-
-/**
- * The first value of a user property. One that identifies nothing counts as none, so that no message is taken for another: an empty
- * one, and one in which U+FFFD may stand for any bytes that were no UTF-8.
- */
-function deduplicationKeyOf({ properties }: IPublishPacket, property: string | undefined): string | undefined {
-  if (property === undefined) return undefined;
-  const values = properties?.userProperties?.[property];
-  const key = Array.isArray(values) ? values[0] : values;
-  return key === undefined || key === '' || key.includes('\ufffd') ? undefined : key;
 }
 
 function refusesVersion(error: Error & { code?: unknown }): boolean {
