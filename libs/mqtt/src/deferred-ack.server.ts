@@ -1,15 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
-import {
-  connect,
-  connectAsync,
-  type ErrorWithSubackPacket,
-  type IConnackPacket,
-  type IPublishPacket,
-  type MqttClient,
-  type Packet,
-} from 'mqtt';
+import { connect, type ErrorWithSubackPacket, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { deduplicationKeyOf } from './deduplication-key.js';
