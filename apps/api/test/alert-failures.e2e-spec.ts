@@ -171,7 +171,9 @@ describe('a look or a notice that the database refuses', () => {
   it('is told again when the answer could not be recorded, under the same id', async () => {
     await api.sql.query('REVOKE UPDATE (notices) ON alerts FROM tallystick_api');
     await due('unrecorded');
+    const refusals = logged('notices of alerts cannot be read or recorded').length;
     await until(() => receiver.states('unrecorded').length === 1, { timeoutMs: 30_000 });
+    await until(() => logged('notices of alerts cannot be read or recorded').length > refusals);
     await api.sql.query('GRANT UPDATE (notices) ON alerts TO tallystick_api');
     await until(() => receiver.states('unrecorded').length === 2, { timeoutMs: 40_000 });
     const ids = receiver.notices.filter(({ body }) => body.kind === 'unrecorded').map(({ headers }) => headers['webhook-id']);
