@@ -16,6 +16,7 @@ for name in postgres_password database_ingest_bridge database_broker_watcher dat
     continue
   fi
   # 192 random bits. Complete before it has its name, so that a run cut short leaves no half of a password.
+  rm -f "$file.new"
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$file.new"
   [ "$(wc -c <"$file.new")" -eq 48 ]
   chmod 0444 "$file.new"

@@ -24,6 +24,8 @@ export async function makeServiceLogins(run: Statements, passwords: ReadonlyMap<
     const [found] = await run('SELECT FROM pg_roles WHERE rolname = $1', [login]);
     await run(`${found ? 'ALTER' : 'CREATE'} ROLE ${login} LOGIN PASSWORD '${scramVerifier(password)}'`);
     await run(`GRANT ${SERVICE_ROLES[service]} TO ${login}`);
+    // The role itself was the login of `tallystick up` once.
+    await run(`ALTER ROLE ${SERVICE_ROLES[service]} NOLOGIN PASSWORD NULL`);
   }
 }
 

@@ -6,6 +6,7 @@ import { FaultProxy, onCleanUp, PacketTrace, startTestBroker, type TestBroker, u
 import { connectAsync, type MqttClient } from 'mqtt';
 import mqttPacket, { type Packet, type UserProperties } from 'mqtt-packet';
 import { reconnectDelayMs } from './connect-options.js';
+import { discardSession } from './discard-session.js';
 import { DeferredAckMqttServer, type DeferredAckOptions, type ReceivedPacket } from './deferred-ack.server.js';
 
 // Lost connections are what these specs are about.
@@ -419,6 +420,11 @@ describe('DeferredAckMqttServer', () => {
     await until(() => attempts['auto']?.[1] && attempts['5']?.[1]);
     expect(attempts['auto']!.slice(0, 2)).toEqual([5, 4]);
     expect(attempts['5']!.slice(0, 2)).toEqual([5, 5]);
+  });
+
+  it('says that a session could not be discarded when the broker closes before it answers', async () => {
+    const url = await scriptedBroker((packet, socket) => packet.cmd === 'connect' && socket.end());
+    await expect(discardSession({ url, protocolVersion: '5', keepaliveS: 60 }, 'gone', 5)).rejects.toThrow();
   });
 
   it('gives up its session to the client that took it over, and does not connect again', async () => {

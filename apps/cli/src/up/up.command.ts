@@ -72,18 +72,19 @@ interface App {
   isEssential: boolean;
 }
 
-const APPS: App[] = [
-  { name: 'ingest-bridge', port: (config) => config.ingestBridgePort, isEssential: true },
-  {
-    name: 'broker-watcher',
-    port: (config) => config.brokerWatcherPort,
-    // MQTT_CLIENT_ID, if set, is the bridge's: under one id the two would throw each other out for ever. Empty is its own default.
-    env: { MQTT_CLIENT_ID: '' },
-    // Messages are stored whether or not somebody writes down what the broker does.
-    isEssential: false,
-  },
-  { name: 'api', port: (config) => config.apiPort, isEssential: true },
-];
+const WATCHER: App = {
+  name: 'broker-watcher',
+  port: (config) => config.brokerWatcherPort,
+  // MQTT_CLIENT_ID, if set, is the bridge's: under one id the two would throw each other out for ever. Empty is its own default.
+  env: { MQTT_CLIENT_ID: '' },
+  // Messages are stored whether or not somebody writes down what the broker does.
+  isEssential: false,
+};
+const BRIDGE: App = { name: 'ingest-bridge', port: (config) => config.ingestBridgePort, isEssential: true };
+const APPS = [WATCHER, { name: 'api', port: (config) => config.apiPort, isEssential: true }, BRIDGE] satisfies App[];
+
+/** For the watcher of a broker that was just started, so that it hears the bridge connect and subscribe. */
+const HEAD_START_MS = 5_000;
 
 /** Everything that `up` runs, started in the order of need and stopped in the opposite one. */
 class Supervisor {
@@ -126,7 +127,9 @@ class Supervisor {
     if (applied.length > 0) say(`schema: ${applied.join(', ')} applied`);
     const addressOf = this.postgres ? await serviceAddresses(databaseUrl) : () => databaseUrl;
     const setupToken = await writeSetupToken(databaseUrl, this.dataDir);
-    for (const { name, port, env, isEssential } of APPS) {
+    for (const app of APPS) {
+      const { name, port, env, isEssential }: App = app;
+      if (app === BRIDGE && this.broker) await this.giveHeadStart(WATCHER);
       if (this.isStopping) return;
       // What is given as a value must not also be given as a file.
       const addresses = { DATABASE_URL: addressOf(name), DATABASE_URL_FILE: '', MQTT_URL: mqttUrl, MQTT_URL_FILE: '' };
@@ -207,6 +210,13 @@ class Supervisor {
     });
     this.apps.push(app);
     app.start();
+  }
+
+  private async giveHeadStart({ port }: App): Promise<void> {
+    const url = `${this.httpUrl(port(this.config))}/readyz`;
+    for (const untilMs = performance.now() + HEAD_START_MS; !this.isStopping && performance.now() < untilMs; await sleep(50)) {
+      if (await isReady(url)) return;
+    }
   }
 
   private async untilReady({ name, port, isEssential }: App): Promise<void> {

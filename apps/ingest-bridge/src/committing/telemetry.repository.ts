@@ -60,7 +60,8 @@ export class TelemetryRepository implements AdmissionQueries, PlanStore {
 
   /**
    * The one transaction. Either all of the plan is stored or nothing is; throws BatchTakenError when a batch is no longer ours,
-   * ReplayTakenError when a rejection no longer waits for its replay, else what PostgreSQL said. After an error out of COMMIT the plan may have landed: `hasLanded` tells.
+   * ReplayTakenError when a rejection no longer waits for its replay, else what PostgreSQL said. After an error out of COMMIT the plan may
+   * have landed: `hasLanded` tells.
    */
   async commit(plan: CommitPlan): Promise<void> {
     await inTransaction(

@@ -31,7 +31,7 @@ export class AbandonedSlots implements OnModuleDestroy {
     if (!this.drainer) return;
     // It stops as we do: what it has not stored stays with the broker.
     const exited = once(this.drainer, 'exit');
-    this.drainer.disconnect();
+    if (this.drainer.connected) this.drainer.disconnect();
     await exited;
   }
 
@@ -48,10 +48,14 @@ export class AbandonedSlots implements OnModuleDestroy {
   private drain(slot: number): void {
     this.logger.log('a slot is without a bridge, draining it', { slot, unheldForS: this.config.slotDrainAfterS });
     const environment = { ...process.env, HOST: '127.0.0.1', PORT: '0' };
-    this.drainer = fork(process.argv[1]!, [`--drain=${slot}`], { env: environment });
-    this.drainer.once('exit', (code, signal) => {
+    const drainer = fork(process.argv[1]!, [`--drain=${slot}`], { env: environment });
+    this.drainer = drainer;
+    const ended = (failure: unknown) => {
       this.drainer = undefined;
-      if (code !== 0) this.logger.warn('draining a slot has failed, it is tried again', { slot, exit: code ?? signal });
-    });
+      if (failure !== undefined) this.logger.warn('draining a slot has failed, it is tried again', { slot, failure });
+    };
+    drainer.once('exit', (code, signal) => ended(code === 0 ? undefined : (code ?? signal)));
+    // It could not be started, for want of memory or processes; then there is no exit.
+    drainer.on('error', (error) => drainer.pid === undefined && ended(error.message));
   }
 }

@@ -15,9 +15,12 @@ export function slotToDrain(args: readonly string[]): number | undefined {
  */
 export async function drain(app: INestApplication): Promise<void> {
   const server = app.get(DeferredAckMqttServer);
+  const holder = app.get(SlotHolder);
   const messages = await server.emptied();
+  // Whoever has taken the slot meanwhile has the session too.
+  await holder.assertHeld();
   await server.endSession();
-  await app.get(SlotHolder).markDrained();
+  await holder.markDrained();
   new Logger('Drain').log('drained', { clientId: app.get(Receiver).clientId, messages });
   process.kill(process.pid, 'SIGTERM');
 }

@@ -48,13 +48,26 @@ export class SlotHolder implements OnModuleDestroy {
     return true;
   }
 
-  /** A slot that another bridge has left for `afterS`. None before we have held ours for as long: after an outage of the database others may still be about to take theirs again. */
+  /**
+   * A slot that another bridge has left for `afterS`. None before we have held ours for as long: after an outage of the database others may
+   * still be about to take theirs again.
+   */
   async takeAbandoned(afterS: number): Promise<number | undefined> {
     return performance.now() - this.heldSinceMs < afterS * 1_000 ? undefined : this.lock?.takeAbandoned(afterS);
   }
 
+  /** Throws when the slot is not held now, or no more: then another bridge may receive under this name. */
+  async assertHeld(): Promise<void> {
+    await this.held().touch();
+  }
+
   async markDrained(): Promise<void> {
-    await this.lock?.markDrained();
+    await this.held().markDrained();
+  }
+
+  private held(): SlotLock {
+    if (!this.lock) throw new Error(`the slot of ${this.receiver.clientId} is lost`);
+    return this.lock;
   }
 
   async onModuleDestroy(): Promise<void> {
