@@ -34,7 +34,7 @@ export class BatchesController {
   async list(@Caller() caller: Principal, @Query() query: BatchesQuery): Promise<BatchPage> {
     const list = new ListRequest('batches', ['time', 'uuid'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.database.read(caller, (read) => listBatches(read, { ...query, ...range }, list));
+    return this.database.readOnce(caller, (read) => listBatches(read, { ...query, ...range }, list));
   }
 
   /**
@@ -46,7 +46,7 @@ export class BatchesController {
   @ApiOkResponse({ description: 'The batch.', type: BatchDetails })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
   async get(@Caller() caller: Principal, @Param() { batchId }: BatchPath): Promise<BatchDetails> {
-    const batch = await this.database.read(caller, (read) => findBatch(read, batchId));
+    const batch = await this.database.readOnce(caller, (read) => findBatch(read, batchId));
     return batch ?? notFound();
   }
 

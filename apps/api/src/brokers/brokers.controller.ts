@@ -58,7 +58,7 @@ export class BrokersController {
   @Failures()
   async list(@Caller() caller: Principal, @Query() query: ListQuery): Promise<BrokerPage> {
     const list = new ListRequest('brokers', ['text'], query);
-    return this.database.read(caller, (read) => listBrokers(read, list));
+    return this.database.readOnce(caller, (read) => listBrokers(read, list));
   }
 
   /** Shows one broker: whether it is watched, and what there is now. */

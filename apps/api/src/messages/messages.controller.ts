@@ -35,6 +35,8 @@ export class MessagesController {
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
     const { data } = query;
     if (data !== undefined) assertSearchable(data, caller, bounded ? spanMs(range, list.nowMs) : 0);
+    if (data === undefined && !(caller.isPlatform && query.deviceId !== undefined))
+      return this.database.readOnce(caller, (read) => listMessages(read, { ...query, ...range }, list));
     return this.database.read(caller, async (read) => {
       if (data !== undefined && !(await isJsonb(read, data))) throw invalidParameter('data', 'is JSON that PostgreSQL cannot hold');
       return listMessages(read, { ...query, ...range }, list);
@@ -50,7 +52,7 @@ export class MessagesController {
   @ApiOkResponse({ description: 'The message.', type: MessageDetails })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
   async get(@Caller() caller: Principal, @Param() { messageId }: MessagePath): Promise<MessageDetails> {
-    const message = await this.database.read(caller, (read) => findMessage(read, messageId));
+    const message = await this.database.readOnce(caller, (read) => findMessage(read, messageId));
     return message ?? notFound();
   }
 
@@ -66,7 +68,7 @@ export class MessagesController {
   })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
   async payload(@Caller() caller: Principal, @Param() { messageId }: MessagePath, @Res() response: Response): Promise<void> {
-    const { payload, messageHash } = (await this.database.read(caller, (read) => findPayload(read, messageId))) ?? notFound();
+    const { payload, messageHash } = (await this.database.readOnce(caller, (read) => findPayload(read, messageId))) ?? notFound();
     const hash = createHash('sha256').update(payload).digest('hex');
     response
       // A device chose these bytes: they are never shown as a page of ours.

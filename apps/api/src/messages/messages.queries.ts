@@ -1,4 +1,5 @@
 import { uuidv7Floor } from '@tallystick/persistence';
+import { Conditions } from '../database/conditions.js';
 import type { Reader } from '../database/database.js';
 import { isDataException } from '../database/database-errors.js';
 import type { ListRequest, Page } from '../http/list.js';
@@ -42,35 +43,20 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
   const beforeId = messageId ?? (filter.to && uuidv7Floor(filter.to.getTime()));
   const found = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
-  const rows = await read<MessageRow>(
-    page(
-      `WHERE ($1::text IS NULL OR m.message_hash = $1)
-         AND ($2::text IS NULL OR m.device_id = $2)
-         AND ($3::text IS NULL OR m.tenant_id = $3)
-         AND ($4::text[] IS NULL OR m.tenant_id = ANY ($4))
-         AND ($5::uuid IS NULL OR m.batch_id = $5)
-         AND ($6::uuid IS NULL OR m.message_id >= $6)
-         AND ($7::uuid IS NULL OR m.message_id < $7)
-         AND ($9::text IS NULL OR m.site_id = $9)
-         AND ($10::jsonb IS NULL OR m.raw_data @> $10)
-         AND ($11::uuid[] IS NULL OR m.message_id = ANY ($11))`,
-      order,
-      '$8',
-    ),
-    [
-      filter.hash,
-      filter.deviceId,
-      tenantId,
-      otherTenants,
-      filter.batchId,
-      fromId,
-      beforeId,
-      list.limit + 1,
-      filter.siteId,
-      filter.data,
-      found,
-    ],
-  );
+  const where = new Conditions()
+    .and('m.message_hash = ?', filter.hash)
+    .and('m.device_id = ?', filter.deviceId)
+    .and('m.tenant_id = ?', tenantId)
+    .and('m.tenant_id = ANY (?)', otherTenants)
+    .and('m.batch_id = ?', filter.batchId)
+    .and('m.message_id >= ?::uuid', fromId)
+    .and('m.message_id < ?::uuid', beforeId)
+    .and('m.site_id = ?', filter.siteId)
+    .and('m.raw_data @> ?::jsonb', filter.data)
+    .and('m.message_id = ANY (?::uuid[])', found);
+  // How many a tenant or a site has decides by which index; of the others there are few whatever the value.
+  const hasFew = (filter.hash ?? filter.batchId ?? (tenantId && filter.deviceId)) !== undefined;
+  const rows = await read<MessageRow>(page(where.sql, order, where.value(list.limit + 1)), where.values, hasFew ? 'once' : 'each time');
   return messagePage(rows, list, (row) => [row.messageId]);
 }
 
