@@ -60,7 +60,7 @@ export async function questions(sql, { tenantId, from, to }, ask) {
     ['list', 'brokers', 'brokers', ['brokers']],
     ['list', 'clients', 'clients', [`${broker}/clients`]],
     ['list', 'clients-connected', 'clients, connected', [`${broker}/clients?connected=true`]],
-    ['lookup', 'client', 'client', each(some.clients, (id) => `${broker}/clients?client=${id}`)],
+    ['lookup', 'client', 'client', each(some.clients, (id) => `${broker}/clients/${id}`)],
     ['list', 'sessions', 'sessions', [`${broker}/sessions`]],
     ['list', 'sessions-client', 'sessions of a client', each(some.clients, (id) => `${broker}/sessions?client=${id}`)],
     ['list', 'subscriptions', 'subscriptions', [`${broker}/subscriptions`]],
@@ -70,7 +70,7 @@ export async function questions(sql, { tenantId, from, to }, ask) {
     ['list', 'metrics', 'metrics, the latest values', [`${broker}/metrics`]],
     ['list', 'gaps', 'gaps', [`${broker}/gaps`]],
     ['computed', 'diagnostics', 'diagnostics, 9,000 open sessions counted', [`${broker}/diagnostics`]],
-    ['computed', 'receives', 'who receives a topic', each(some.topics, (topic) => `${broker}/subscriptions?receives=${topic}`)],
+    ['computed', 'receives', 'who receives a topic', each(some.topics, (topic) => `${broker}/subscriptions/match?topic=${topic}`)],
     ['computed', 'popularity', 'most popular topic filters', [`${broker}/subscriptions/popularity`]],
     ['computed', 'counts', 'events by hour, 1 day', [`${broker}/events/counts?bucket=hour&${range(DAY_MS)}`]],
     [
@@ -80,12 +80,12 @@ export async function questions(sql, { tenantId, from, to }, ask) {
       [`${broker}/events/counts?bucket=minute&${range(1_990 * MINUTE_MS)}`],
     ],
     ['computed', 'stats', 'clients with most sessions, 1 day', [`${broker}/sessions/stats?${range(DAY_MS)}`]],
-    ['computed', 'series', 'series of a metric, 1 day', [`${broker}/metrics/series?metric=clients/connected`]],
+    ['computed', 'series', 'series of a metric, 1 day', [`${broker}/metrics/clients%2Fconnected/series`]],
     [
       'computed',
       'series-2000',
       'series of a metric, 2,000 points',
-      [`${broker}/metrics/series?metric=clients/connected&points=2000`],
+      [`${broker}/metrics/clients%2Fconnected/series?step=44`],
       POOL_SIZE,
     ],
   ];

@@ -8,7 +8,8 @@ import type { Principal } from '../auth/principal.js';
 import { verifyStoredMessage } from '../batches/verify-batch.queries.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
-import { ListRequest } from '../http/list.js';
+import type { JsonText } from '../http/json-text.js';
+import { ListRequest, type Page } from '../http/list.js';
 import { invalidParameter, Problem } from '../http/problem.js';
 import { DAY_MS, spanMs, timeRange } from '../http/time-range.js';
 import { containedJsonFault } from './contained-json.js';
@@ -29,7 +30,7 @@ export class MessagesController {
   @Get()
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures()
-  async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<MessagePage> {
+  async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<Page<JsonText>> {
     const list = new ListRequest('messages', ['uuid'], query);
     const bounded = query.deviceId === undefined && query.batchId === undefined && query.hash === undefined;
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
