@@ -81,13 +81,7 @@ export async function questions(sql, { tenantId, from, to }, ask) {
     ],
     ['computed', 'stats', 'clients with most sessions, 1 day', [`${broker}/sessions/stats?${range(DAY_MS)}`]],
     ['computed', 'series', 'series of a metric, 1 day', [`${broker}/metrics/clients%2Fconnected/series`]],
-    [
-      'computed',
-      'series-2000',
-      'series of a metric, 2,000 points',
-      [`${broker}/metrics/clients%2Fconnected/series?step=44`],
-      POOL_SIZE,
-    ],
+    ['computed', 'series-2000', 'series of a metric, 2,000 points', [`${broker}/metrics/clients%2Fconnected/series?step=44`], POOL_SIZE],
   ];
   const verifying = [
     ['computed', 'message-verify', 'message, verified', each(some.messages, (id) => `messages/${id}/verify`)],
