@@ -69,7 +69,10 @@ class Exchange implements Submittable {
   }
 
   handleRowDescription({ fields }: { fields: FieldDef[] }): void {
-    this.described[this.at] = fields.map(({ name, dataTypeID }) => ({ name, parse: pg.types.getTypeParser(dataTypeID, 'text') }));
+    this.described[this.at] = fields.map(({ name, dataTypeID }) => ({
+      name,
+      parse: pg.types.getTypeParser(dataTypeID, 'text') as Column['parse'],
+    }));
   }
 
   handleDataRow({ fields }: { fields: (string | null)[] }): void {
@@ -106,7 +109,7 @@ class Exchange implements Submittable {
 
 function preparedOf(connection: Connection): Map<string, Column[]> {
   let prepared = preparedOn.get(connection);
-  if (!prepared) preparedOn.set(connection, (prepared = new Map()));
+  if (!prepared) preparedOn.set(connection, (prepared = new Map<string, Column[]>()));
   return prepared;
 }
 

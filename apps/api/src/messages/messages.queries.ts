@@ -226,5 +226,5 @@ function summaryJson({ json, payload }: PageRow): JsonText {
 }
 
 export function summary({ payload, ...row }: SummaryRow): MessageSummary {
-  return { ...row, rawData: payload && payloadJson(payload) } as MessageSummary;
+  return { ...row, rawData: payload && payloadJson(payload) };
 }
