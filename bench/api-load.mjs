@@ -11,10 +11,9 @@ export async function loadRun({ api, postgresPid }, { id, kind, ask, method, key
   const { hostname, port, host } = new URL(api.origin);
   const head = `Host: ${host}\r\nAuthorization: ${api.headers(key).authorization}\r\n${method === 'POST' ? 'Content-Length: 0\r\n' : ''}\r\n`;
   const requests = paths.map((path) => `${method} /api/v1/${path} HTTP/1.1\r\n${head}`);
-  const askFor = (duration) => loadWith(requests, { host: hostname, port, connections, seconds: duration });
-  await askFor(WARM_UP_S);
-  const [before, startedAtMs] = [cpuSeconds(api, postgresPid), performance.now()];
-  const { times, bytes } = await askFor(seconds);
+  let [before, startedAtMs] = [];
+  const onWarm = () => ([before, startedAtMs] = [cpuSeconds(api, postgresPid), performance.now()]);
+  const { times, bytes } = await loadWith(requests, { host: hostname, port, connections, warmUpS: WARM_UP_S, seconds, onWarm });
   const [after, tookS] = [cpuSeconds(api, postgresPid), (performance.now() - startedAtMs) / 1000];
   const sorted = Float64Array.from(times).sort();
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];

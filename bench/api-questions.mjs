@@ -60,7 +60,7 @@ export async function questions(sql, { tenantId, from, to }, ask) {
     ['list', 'brokers', 'brokers', ['brokers']],
     ['list', 'clients', 'clients', [`${broker}/clients`]],
     ['list', 'clients-connected', 'clients, connected', [`${broker}/clients?connected=true`]],
-    ['lookup', 'client', 'client', each(some.clients, (id) => `${broker}/clients?client=${id}`)],
+    ['lookup', 'client', 'client', each(some.clients, (id) => `${broker}/clients/${id}`)],
     ['list', 'sessions', 'sessions', [`${broker}/sessions`]],
     ['list', 'sessions-client', 'sessions of a client', each(some.clients, (id) => `${broker}/sessions?client=${id}`)],
     ['list', 'subscriptions', 'subscriptions', [`${broker}/subscriptions`]],

@@ -9,18 +9,21 @@ const PATIENCE_MS = 30_000;
 
 /**
  * Asks for `seconds` over `connections` at once, each on from another of the requests, and waits for the last answers: ms of each, and
- * bytes of all. Throws when an answer is no success or does not come.
+ * bytes of all. What was asked in the `warmUpS` before that is not counted: Node takes in one new connection between two rounds of answers,
+ * so the last of many would be told as slow answers. `onWarm` is called then. Throws when an answer is no success or does not come.
  * @param {string[]} requests as they are written to the socket
  */
-export async function loadWith(requests, { host, port, connections, seconds }) {
-  const load = { host, port, requests, endsAtMs: performance.now() + 1000 * seconds, times: [], bytes: 0 };
-  const late = sleep(1000 * seconds + PATIENCE_MS, undefined, { ref: false }).then(() => {
+export async function loadWith(requests, { host, port, connections, warmUpS, seconds, onWarm }) {
+  const startsAtMs = performance.now() + 1000 * warmUpS;
+  const load = { host, port, requests, startsAtMs, endsAtMs: startsAtMs + 1000 * seconds, times: [], bytes: 0 };
+  const warm = sleep(1000 * warmUpS).then(onWarm);
+  const late = sleep(1000 * (warmUpS + seconds) + PATIENCE_MS, undefined, { ref: false }).then(() => {
     throw new Error(`no answer within ${PATIENCE_MS / 1000} s`);
   });
   const sockets = [];
   try {
     const all = Array.from({ length: connections }, (_, at) => askAgain(load, Math.floor((at * requests.length) / connections), sockets));
-    await Promise.race([Promise.all(all), late]);
+    await Promise.race([Promise.all([warm, ...all]), late]);
   } finally {
     for (const socket of sockets) socket.destroy();
   }
@@ -45,7 +48,7 @@ function askAgain(load, first, sockets) {
     socket.on('error', reject);
     socket.on('close', () => reject(new Error('the API closed the connection')));
     socket.on('data', (chunk) => {
-      load.bytes += chunk.length;
+      if (askedAtMs >= load.startsAtMs) load.bytes += chunk.length;
       if (missing === undefined) {
         head += chunk.latin1Slice();
         const endsAt = head.indexOf(HEAD_END);
@@ -56,7 +59,7 @@ function askAgain(load, first, sockets) {
       } else missing -= chunk.length;
       if (missing > 0) return;
       [missing, head] = [undefined, ''];
-      load.times.push(performance.now() - askedAtMs);
+      if (askedAtMs >= load.startsAtMs) load.times.push(performance.now() - askedAtMs);
       ask();
     });
   });

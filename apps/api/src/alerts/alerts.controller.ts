@@ -27,6 +27,6 @@ export class AlertsController {
   @Failures()
   async list(@Caller() caller: Principal, @Query() query: AlertsQuery): Promise<AlertPage> {
     const list = new ListRequest('alerts', ['time', 'uuid'], query);
-    return this.database.read(caller, (read) => listAlerts(read, query, list));
+    return this.database.readOnce(caller, (read) => listAlerts(read, query, list));
   }
 }

@@ -64,7 +64,7 @@ export class Authenticator {
 
   /** Throws UNAUTHENTICATED. The token is not used up by this. */
   async bySetupToken(hash: Buffer): Promise<Principal> {
-    if (!(await this.database.read(NO_TENANT, (read) => isSetupToken(read, hash)))) {
+    if (!(await this.database.readOnce(NO_TENANT, (read) => isSetupToken(read, hash)))) {
       throw unauthenticated('This setup token was used already, or is too old.');
     }
     return { name: 'setup', keyId: 'setup', kind: 'platform', tenantId: null, isPlatform: true, scopes: SCOPES, setupToken: hash };
@@ -72,7 +72,7 @@ export class Authenticator {
 
   private async bySession(session: string): Promise<Principal> {
     const hash = hashOfSecret(session);
-    const key = await this.database.read(NO_TENANT, (read) => findSessionKey(read, hash));
+    const key = await this.database.readOnce(NO_TENANT, (read) => findSessionKey(read, hash));
     this.remember(hash.toString('hex'), key);
     if (!key) throw unauthenticated('The session has ended. Sign in again.');
     this.touch(key, () => this.database.write(NO_TENANT, (run) => touchSession(run, hash).then(() => touchKey(run, key.keyId))));
@@ -82,7 +82,7 @@ export class Authenticator {
   private async workingKey(keyId: string): Promise<KeyRow | undefined> {
     const known = this.remembered.get(keyId);
     if (known && known.untilMs > performance.now()) return known.key;
-    const key = await this.database.read(NO_TENANT, (read) => findKey(read, keyId));
+    const key = await this.database.readOnce(NO_TENANT, (read) => findKey(read, keyId));
     this.remember(keyId, key);
     return key;
   }

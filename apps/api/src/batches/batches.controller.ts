@@ -6,7 +6,8 @@ import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListQuery } from '../http/list-query.dto.js';
-import { ListRequest } from '../http/list.js';
+import type { JsonText } from '../http/json-text.js';
+import { ListRequest, type Page } from '../http/list.js';
 import { Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
 import { MessagePage } from '../messages/messages.dto.js';
@@ -34,7 +35,7 @@ export class BatchesController {
   async list(@Caller() caller: Principal, @Query() query: BatchesQuery): Promise<BatchPage> {
     const list = new ListRequest('batches', ['time', 'uuid'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.database.read(caller, (read) => listBatches(read, { ...query, ...range }, list));
+    return this.database.readOnce(caller, (read) => listBatches(read, { ...query, ...range }, list));
   }
 
   /**
@@ -46,7 +47,7 @@ export class BatchesController {
   @ApiOkResponse({ description: 'The batch.', type: BatchDetails })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
   async get(@Caller() caller: Principal, @Param() { batchId }: BatchPath): Promise<BatchDetails> {
-    const batch = await this.database.read(caller, (read) => findBatch(read, batchId));
+    const batch = await this.database.readOnce(caller, (read) => findBatch(read, batchId));
     return batch ?? notFound();
   }
 
@@ -57,7 +58,7 @@ export class BatchesController {
   @Get(':batchId/messages')
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
-  async messages(@Caller() caller: Principal, @Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<MessagePage> {
+  async messages(@Caller() caller: Principal, @Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<Page<JsonText>> {
     const list = new ListRequest(`batches/${batchId}/messages`, ['int', 'uuid'], query);
     return this.database.read(caller, async (read) => {
       const span = (await findBatchSpan(read, batchId)) ?? notFound();

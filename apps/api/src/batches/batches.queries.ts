@@ -64,6 +64,7 @@ export async function findBatch(read: Reader, batchId: string): Promise<BatchDet
      ) m
      WHERE b.batch_id = $1 AND ($2::text IS NULL OR b.tenant_id = $2)`,
     [batchId, read.tenantId],
+    'once',
   );
   return rows[0];
 }

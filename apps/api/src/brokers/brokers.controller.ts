@@ -6,7 +6,7 @@ import { Database, type Reader } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListQuery } from '../http/list-query.dto.js';
 import { type CursorKey } from '../http/cursor.js';
-import { ListRequest } from '../http/list.js';
+import { ListRequest, type Page } from '../http/list.js';
 import { invalidParameter, Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
 import { BrokerDetails, BrokerDiagnostics, BrokerPage, BrokerPath, type BrokerSummary, GapPage, GapsQuery } from './brokers.dto.js';
@@ -58,7 +58,7 @@ export class BrokersController {
   @Failures()
   async list(@Caller() caller: Principal, @Query() query: ListQuery): Promise<BrokerPage> {
     const list = new ListRequest('brokers', ['text'], query);
-    return this.database.read(caller, (read) => listBrokers(read, list));
+    return this.database.readOnce(caller, (read) => listBrokers(read, list));
   }
 
   /**
@@ -82,7 +82,7 @@ export class BrokersController {
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
   async clients(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ClientsQuery): Promise<ClientPage> {
     const list = listOf(broker, 'clients', ['text'], query);
-    return this.of(caller, broker, (read) => listClients(read, broker, query, list));
+    return this.listed(caller, broker, (read) => listClients(read, broker, query, list));
   }
 
   /**
@@ -111,7 +111,7 @@ export class BrokersController {
   async sessions(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: SessionsQuery): Promise<SessionPage> {
     const list = listOf(broker, 'sessions', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(caller, broker, (read) => listSessions(read, broker, { ...query, ...range }, list));
+    return this.listed(caller, broker, (read) => listSessions(read, broker, { ...query, ...range }, list));
   }
 
   /**
@@ -151,7 +151,7 @@ export class BrokersController {
     @Query() query: SubscriptionsQuery,
   ): Promise<SubscriptionPage> {
     const list = listOf(broker, 'subscriptions', ['text', 'text'], query);
-    return this.of(caller, broker, (read) => listSubscriptions(read, broker, query, list));
+    return this.listed(caller, broker, (read) => listSubscriptions(read, broker, query, list));
   }
 
   /**
@@ -177,7 +177,7 @@ export class BrokersController {
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
   async popularity(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<PopularityPage> {
     const list = listOf(broker, 'subscriptions/popularity', ['bigint', 'text'], query);
-    return this.of(caller, broker, (read) => listPopularity(read, broker, list));
+    return this.listed(caller, broker, (read) => listPopularity(read, broker, list));
   }
 
   /**
@@ -190,7 +190,7 @@ export class BrokersController {
   async events(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: EventsQuery): Promise<EventPage> {
     const list = listOf(broker, 'events', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(caller, broker, (read) => listEvents(read, broker, { ...query, ...range }, list));
+    return this.listed(caller, broker, (read) => listEvents(read, broker, { ...query, ...range }, list));
   }
 
   /**
@@ -253,7 +253,7 @@ export class BrokersController {
   async gaps(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: GapsQuery): Promise<GapPage> {
     const list = listOf(broker, 'gaps', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.of(caller, broker, (read) => listGaps(read, broker, range, list));
+    return this.listed(caller, broker, (read) => listGaps(read, broker, range, list));
   }
 
   /**
@@ -265,6 +265,13 @@ export class BrokersController {
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
   async diagnostics(@Caller() caller: Principal, @Param() { broker }: BrokerPath): Promise<BrokerDiagnostics> {
     return this.of(caller, broker, findDiagnostics);
+  }
+
+  /** A list of a broker by one statement. Only an empty one must be told from that of a broker that is not there. */
+  private async listed<T>(caller: Principal, broker: string, work: (read: Reader) => Promise<Page<T>>): Promise<Page<T>> {
+    const page = await this.database.readOnce(caller, work);
+    if (page.items.length === 0) await this.of(caller, broker, () => Promise.resolve());
+    return page;
   }
 
   /** An answer about a broker, if there is one of this name. */

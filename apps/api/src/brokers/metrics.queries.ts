@@ -22,6 +22,7 @@ export async function findHeartbeat(read: Reader, broker: string): Promise<{ at:
        coalesce(max(ts) < now() - ${heartbeatTolerance(USUAL_SILENCE)}, true) AS "isStale"
      FROM heartbeats`,
     [broker],
+    'once',
   );
   return row!;
 }
@@ -57,6 +58,7 @@ export async function listMetrics(read: Reader, broker: string, list: ListReques
      )
      SELECT name AS metric, value, ts FROM names CROSS JOIN LATERAL ${latestValue('$1', 'name')} latest LIMIT $3`,
     [broker, metric, list.limit + 1],
+    'once',
   );
   return list.page(
     rows.map((row) => ({ ...row, isStale, isCounter: isCounter(row.metric) })),

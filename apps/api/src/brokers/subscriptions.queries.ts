@@ -25,15 +25,19 @@ export async function listSubscriptions(
 ): Promise<Page<SubscriptionSummary>> {
   const [afterClient, afterTopic] = list.after ?? [];
   const rows = await read<SubscriptionSummary>(
+    // The page first: for as many rows as there are, all open sessions would be read to tell who is connected.
     `SELECT ${SUBSCRIPTION}
-     FROM subscriptions s
-     WHERE s.broker = $1
-       AND ($2::text IS NULL OR s.client = $2)
-       AND ($3::text IS NULL OR s.topic = $3)
-       AND (($4 AND s.active) OR (NOT $4 AND NOT s.active))
-       AND ($5::text IS NULL OR (s.client, s.topic) > ($5, $6::text))
-     ORDER BY s.client, s.topic
-     LIMIT $7`,
+     FROM (
+       SELECT * FROM subscriptions s
+       WHERE s.broker = $1
+         AND ($2::text IS NULL OR s.client = $2)
+         AND ($3::text IS NULL OR s.topic = $3)
+         AND (($4 AND s.active) OR (NOT $4 AND NOT s.active))
+         AND ($5::text IS NULL OR (s.client, s.topic) > ($5, $6::text))
+       ORDER BY s.client, s.topic
+       LIMIT $7
+     ) s
+     ORDER BY s.client, s.topic`,
     [broker, client, topic, active, afterClient, afterTopic, list.limit + 1],
   );
   return list.page(rows, (row) => [row.client, row.topic]);

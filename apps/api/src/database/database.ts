@@ -1,32 +1,19 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DatabaseSettings } from '@tallystick/config';
 import { Lifecycle, Metrics } from '@tallystick/observability';
-import { assertReaderRole, createDataSource, DatabaseConnection, poolOf, READER_ROLE } from '@tallystick/persistence';
-import { escapeLiteral, type PoolClient } from 'pg';
+import { assertReaderRole, createDataSource, DatabaseConnection, poolOf } from '@tallystick/persistence';
 import { connectionOf } from './connection-of.js';
-import { databaseUnavailable, DatabaseUnavailableError } from './database-errors.js';
+import { DatabaseUnavailableError } from './database-errors.js';
 import { addPoolMetrics } from './pool-metrics.js';
+import { type Reader, type Sight, Transaction, type TransactionKind } from './transaction.js';
 
-/** Whose rows are seen: one tenant's, all of the platform, or none. Row-level security holds whatever a query says. */
-export interface Sight {
-  tenantId: string | null;
-  isPlatform: boolean;
-}
+export type { Planning, Reader, Sight } from './transaction.js';
 
 /** For what has no tenant: keys, sessions. Sees no rows of any tenant. */
 export const NO_TENANT: Sight = { tenantId: null, isPlatform: false };
 
-/** One statement of a read; rows have the columns that the statement names. */
-export type Reader = (<Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>) & {
-  /** What a query narrows itself to, besides row-level security; null: nothing. */
-  readonly tenantId: string | null;
-};
-
 /** Whether the login may be an owner or superuser (DATABASE_ALLOW_OWNER). */
 export const ALLOW_OWNER = Symbol('ALLOW_OWNER');
-
-/** A statement that takes longer is given up, by the server and, should that not answer, by us. */
-export const STATEMENT_LIMIT_MS = 10_000;
 
 /** The database as this app uses it: connected in the background, away without the app going away. */
 @Injectable()
@@ -68,48 +55,32 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
    * Runs the statements of one answer in one read-only transaction, so that all of them see the same rows: a batch that is
    * being filled must not look damaged. They run as `tallystick_api`, and see the rows of the caller's tenant only.
    */
-  read<T>(sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
-    return this.transaction('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', sight, work);
+  async read<T>(sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
+    const transaction = await this.begin(sight, { begin: 'BEGIN ISOLATION LEVEL REPEATABLE READ', isReadOnly: true });
+    const result = await transaction.run(work);
+    // The answer has all it needs and does not wait for it; the connection does.
+    transaction.commit().catch((error: unknown) => this.logger.warn('a read was not ended: its connection is thrown away', { error }));
+    return result;
+  }
+
+  /** As `read`, for an answer of a single statement, which is a transaction by itself: one message to the server and one back. */
+  async readOnce<T>(sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
+    const transaction = await this.begin(sight, { isReadOnly: true });
+    const result = await transaction.run(work);
+    transaction.release();
+    return result;
   }
 
   /** As `read`, for the few things that the API may change. */
-  write<T>(sight: Sight, work: (run: Reader) => Promise<T>): Promise<T> {
-    return this.transaction('BEGIN', sight, work);
+  async write<T>(sight: Sight, work: (run: Reader) => Promise<T>): Promise<T> {
+    const transaction = await this.begin(sight, { begin: 'BEGIN', isReadOnly: false });
+    const result = await transaction.run(work);
+    await transaction.commit();
+    return result;
   }
 
-  private async transaction<T>(begin: string, sight: Sight, work: (read: Reader) => Promise<T>): Promise<T> {
+  private async begin(sight: Sight, kind: TransactionKind): Promise<Transaction> {
     if (this.connection.problem !== undefined) throw new DatabaseUnavailableError(this.connection.problem);
-    const client = await connectionOf(poolOf(this.connection.dataSource));
-    const read = readerOf(client, sight);
-    let broken: Error | undefined;
-    const onBroken = (error: unknown) => (broken = error as Error);
-    // A connection that breaks between two statements says so as an event; unheard, it would end the process.
-    client.on('error', onBroken);
-    try {
-      // One message to the server instead of two, so its values are literals.
-      await read(
-        `${begin}; SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
-           set_config('app.tenant', ${escapeLiteral(sight.tenantId ?? '')}, true), set_config('app.platform', '${sight.isPlatform ? 'on' : 'off'}', true)`,
-      );
-      const result = await work(read);
-      await read('COMMIT');
-      return result;
-    } catch (error) {
-      // A connection in doubt is thrown away: a ROLLBACK over it might never be answered.
-      if (databaseUnavailable(error)) onBroken(error);
-      else await read('ROLLBACK').catch(onBroken);
-      throw error;
-    } finally {
-      client.off('error', onBroken);
-      client.release(broken);
-    }
+    return new Transaction(await connectionOf(poolOf(this.connection.dataSource)), sight, kind);
   }
-}
-
-function readerOf(client: PoolClient, { tenantId }: Sight): Reader {
-  const read = async <Row>(text: string, values: readonly unknown[] = []) => {
-    const statement = { text, values: [...values], query_timeout: STATEMENT_LIMIT_MS + 1000 };
-    return (await client.query<Row & object>(statement)).rows;
-  };
-  return Object.assign(read, { tenantId });
 }

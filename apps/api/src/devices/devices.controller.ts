@@ -28,7 +28,7 @@ export class DevicesController {
   @Failures()
   async list(@Caller() caller: Principal, @Query() query: DevicesQuery): Promise<DevicePage> {
     const list = new ListRequest('devices', ['time', 'text', 'text'], query);
-    return this.database.read(caller, (read) => listDevices(read, query, list));
+    return this.database.readOnce(caller, (read) => listDevices(read, query, list));
   }
 
   /**

@@ -68,6 +68,7 @@ export async function findDeviceStatistics(read: Reader, device: DeviceSummary):
      FROM messages m
      WHERE m.tenant_id = $1 AND m.device_id = $2 AND m.received_at >= now() - interval '7 days'`,
     [device.tenantId, device.deviceId, device.createdAt],
+    'once',
   );
   const { last24Hours, last7Days } = activity!;
   return { last24Hours: withDates(last24Hours), last7Days: withDates(last7Days), recent: await findRecent(read, device) };
@@ -111,6 +112,7 @@ async function findRecent(read: Reader, { tenantId, deviceId }: DeviceSummary): 
                                           FROM gaps WHERE place <= ${MOST_GAPS}))
         FROM steps HAVING count(*) > 0) AS sequence`,
     [tenantId, deviceId],
+    'once',
   );
   return recent!;
 }

@@ -1,5 +1,6 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import type { Reader } from '../database/database.js';
+import { jsonTime } from '../database/json-time.js';
 import type { TimeRange } from '../http/time-range.js';
 import { type MessagesFilter, tenantsOf } from '../messages/messages.queries.js';
 
@@ -9,7 +10,6 @@ const FETCHED_ROWS = 100;
 const FETCHED_PAYLOAD_BYTES = 4 * 1024;
 
 // PostgreSQL writes each row's JSON: as values of ours, a row would be twenty objects, and an export of many rows mostly garbage.
-const time = (sql: string) => `to_char(${sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 const base64 = (sql: string) => `translate(encode(${sql}, 'base64'), E'\\n', '')`;
 
 /** What is exported, name by name in the order of the file, with its SQL. */
@@ -21,9 +21,9 @@ export const MESSAGE_COLUMNS = {
   siteId: 'm.site_id',
   deviceId: 'm.device_id',
   topic: 'm.topic',
-  receivedAt: time('m.received_at'),
-  processedAt: time('m.processed_at'),
-  deviceTimestamp: time('m.device_timestamp'),
+  receivedAt: jsonTime('m.received_at'),
+  processedAt: jsonTime('m.processed_at'),
+  deviceTimestamp: jsonTime('m.device_timestamp'),
   deviceSeq: 'm.device_seq::text',
   deviceSignature: 'm.device_signature',
   qos: 'm.qos',
@@ -39,8 +39,8 @@ const NO_PAYLOAD = 'null}';
 
 export const EVENT_COLUMNS = {
   eventId: 'e.id::text',
-  ts: time('e.ts'),
-  receivedAt: time('e.received_at'),
+  ts: jsonTime('e.ts'),
+  receivedAt: jsonTime('e.received_at'),
   action: 'e.action',
   client: 'e.client',
   topic: 'e.topic',
@@ -55,7 +55,7 @@ export const EVENT_COLUMNS = {
   raw: 'e.raw',
 };
 
-export const METRIC_COLUMNS = { metric: 'v.metric', value: 'v.value', ts: time('v.ts') };
+export const METRIC_COLUMNS = { metric: 'v.metric', value: 'v.value', ts: jsonTime('v.ts') };
 
 /** Oldest first. */
 export async function* messageRows(read: Reader, filter: MessagesFilter): AsyncGenerator<string[]> {

@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Injectable, Logger } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { Express, Request, Response } from 'express';
-import { STATEMENT_LIMIT_MS } from '../database/database.js';
+import { STATEMENT_LIMIT_MS } from '../database/transaction.js';
 import { databaseUnavailable, statementGivenUp } from '../database/database-errors.js';
 import { allowedMethods } from './allowed-methods.js';
 import { BROKEN_ENCODING, Problem, problemDocument } from './problem.js';

@@ -8,7 +8,8 @@ import type { Principal } from '../auth/principal.js';
 import { verifyStoredMessage } from '../batches/verify-batch.queries.js';
 import { Database } from '../database/database.js';
 import { Failures } from '../http/documented.js';
-import { ListRequest } from '../http/list.js';
+import type { JsonText } from '../http/json-text.js';
+import { ListRequest, type Page } from '../http/list.js';
 import { invalidParameter, Problem } from '../http/problem.js';
 import { DAY_MS, spanMs, timeRange } from '../http/time-range.js';
 import { containedJsonFault } from './contained-json.js';
@@ -29,12 +30,14 @@ export class MessagesController {
   @Get()
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures()
-  async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<MessagePage> {
+  async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<Page<JsonText>> {
     const list = new ListRequest('messages', ['uuid'], query);
     const bounded = query.deviceId === undefined && query.batchId === undefined && query.hash === undefined;
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
     const { data } = query;
     if (data !== undefined) assertSearchable(data, caller, bounded ? spanMs(range, list.nowMs) : 0);
+    if (data === undefined && !(caller.isPlatform && query.deviceId !== undefined))
+      return this.database.readOnce(caller, (read) => listMessages(read, { ...query, ...range }, list));
     return this.database.read(caller, async (read) => {
       if (data !== undefined && !(await isJsonb(read, data))) throw invalidParameter('data', 'is JSON that PostgreSQL cannot hold');
       return listMessages(read, { ...query, ...range }, list);
@@ -50,7 +53,7 @@ export class MessagesController {
   @ApiOkResponse({ description: 'The message.', type: MessageDetails })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
   async get(@Caller() caller: Principal, @Param() { messageId }: MessagePath): Promise<MessageDetails> {
-    const message = await this.database.read(caller, (read) => findMessage(read, messageId));
+    const message = await this.database.readOnce(caller, (read) => findMessage(read, messageId));
     return message ?? notFound();
   }
 
@@ -66,7 +69,7 @@ export class MessagesController {
   })
   @Failures({ notFound: 'MESSAGE_NOT_FOUND' })
   async payload(@Caller() caller: Principal, @Param() { messageId }: MessagePath, @Res() response: Response): Promise<void> {
-    const { payload, messageHash } = (await this.database.read(caller, (read) => findPayload(read, messageId))) ?? notFound();
+    const { payload, messageHash } = (await this.database.readOnce(caller, (read) => findPayload(read, messageId))) ?? notFound();
     const hash = createHash('sha256').update(payload).digest('hex');
     response
       // A device chose these bytes: they are never shown as a page of ours.

@@ -31,7 +31,7 @@ export class RejectionsController {
   async list(@Caller() caller: Principal, @Query() query: RejectionsQuery): Promise<RejectionPage> {
     const list = new ListRequest('rejections', ['time', 'uuid'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
-    return this.database.read(caller, (read) => listRejections(read, { ...query, ...range }, list));
+    return this.database.readOnce(caller, (read) => listRejections(read, { ...query, ...range }, list));
   }
 
   /**
@@ -44,7 +44,7 @@ export class RejectionsController {
   @ApiOkResponse({ description: 'The rejection.', type: RejectionSummary })
   @Failures({ notFound: 'REJECTION_NOT_FOUND' })
   async get(@Caller() caller: Principal, @Param() { rejectionId }: RejectionPath): Promise<RejectionSummary> {
-    return (await this.database.read(caller, (read) => findRejection(read, rejectionId))) ?? notFound();
+    return (await this.database.readOnce(caller, (read) => findRejection(read, rejectionId))) ?? notFound();
   }
 
   /**
@@ -59,7 +59,7 @@ export class RejectionsController {
   })
   @Failures({ notFound: 'REJECTION_NOT_FOUND' })
   async payload(@Caller() caller: Principal, @Param() { rejectionId }: RejectionPath, @Res() response: Response): Promise<void> {
-    const payload = (await this.database.read(caller, (read) => findRejectedPayload(read, rejectionId))) ?? notFound();
+    const payload = (await this.database.readOnce(caller, (read) => findRejectedPayload(read, rejectionId))) ?? notFound();
     response
       // A stranger chose these bytes: they are never shown as a page of ours.
       .attachment(`${rejectionId}.bin`)

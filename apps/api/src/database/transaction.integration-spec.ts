@@ -1,0 +1,122 @@
+import { createTestDatabase } from '@tallystick/testing';
+import pg from 'pg';
+import { type Sight, Transaction, type TransactionKind } from './transaction.js';
+
+const TENANT: Sight = { tenantId: "o'neil", isPlatform: false };
+const ONCE: TransactionKind = { isReadOnly: true };
+const MANY: TransactionKind = { begin: 'BEGIN ISOLATION LEVEL REPEATABLE READ', isReadOnly: true };
+const WRITE: TransactionKind = { begin: 'BEGIN', isReadOnly: false };
+
+const SETTINGS = `
+  SELECT current_user AS role, coalesce(current_setting('app.tenant', true), '') AS tenant, coalesce(current_setting('app.platform', true), '') AS platform,
+    current_setting('statement_timeout') AS "limit", current_setting('transaction_read_only') AS "readOnly",
+    current_setting('transaction_isolation') AS isolation, current_setting('plan_cache_mode') AS planning`;
+const WITHIN = { role: 'tallystick_api', tenant: "o'neil", platform: 'off', limit: '10s', readOnly: 'on' };
+const OUTSIDE = {
+  role: 'postgres',
+  tenant: '',
+  platform: '',
+  limit: '0',
+  readOnly: 'off',
+  isolation: 'read committed',
+  planning: 'auto',
+};
+
+describe('Transaction', () => {
+  let pool: pg.Pool;
+
+  beforeAll(async () => {
+    pool = new pg.Pool({ connectionString: (await createTestDatabase()).url, max: 1 });
+    pool.on('error', () => undefined);
+  });
+  afterAll(() => pool.end());
+
+  const begin = async (kind: TransactionKind, sight = TENANT) => new Transaction(await pool.connect(), sight, kind);
+  /** With the pool's one connection, as whoever gets it next finds it. */
+  const leftBehind = async () => (await pool.query<object>(SETTINGS)).rows[0];
+
+  it('of one statement has role, tenant and limits for it alone', async () => {
+    const transaction = await begin(ONCE);
+    const rows = await transaction.run((read) => read(SETTINGS));
+    transaction.release();
+    expect(rows).toEqual([{ ...WITHIN, isolation: 'read committed', planning: 'force_custom_plan' }]);
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it('of several statements sees the same rows in all, planned as each asks for', async () => {
+    const other = new pg.Client({ connectionString: pool.options.connectionString });
+    await other.connect();
+    const transaction = await begin(MANY, { tenantId: null, isPlatform: true });
+    const seen = await transaction.run(async (read) => {
+      const [first] = await read<{ planning: string }>(SETTINGS, [], 'once');
+      const brokers = () => read<{ count: string }>('SELECT count(*) FROM broker_state');
+      const before = await brokers();
+      await other.query(`INSERT INTO broker_state (broker) VALUES ('new')`);
+      return [first!.planning, await brokers(), before, (await read<{ planning: string }>(SETTINGS))[0]!.planning];
+    });
+    await transaction.commit();
+    await other.end();
+    expect(seen).toEqual(['force_generic_plan', [{ count: '0' }], [{ count: '0' }], 'force_custom_plan']);
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it.each<[string, TransactionKind]>([
+    ['one statement', ONCE],
+    ['several', MANY],
+    ['a write', WRITE],
+  ])('of %s that fails leaves nothing behind, and its connection is used again', async (_, kind) => {
+    const [pid] = (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows;
+    for (const text of [`SELECT $1::int + 1 AS n`, 'SELECT nothing', 'SELEKT']) {
+      const transaction = await begin(kind);
+      await expect(transaction.run((read) => read(text, text.includes('$1') ? ['x'] : []))).rejects.toThrow(pg.DatabaseError);
+      expect(await leftBehind()).toEqual(OUTSIDE);
+    }
+    // The statement that was prepared and then refused its value takes another.
+    const transaction = await begin(kind);
+    expect(await transaction.run((read) => read(`SELECT $1::int + 1 AS n`, ['1']))).toEqual([{ n: 2 }]);
+    transaction.release();
+    await pool.query('ROLLBACK');
+    expect((await pool.query('SELECT pg_backend_pid() AS pid')).rows).toEqual([pid]);
+  });
+
+  it('does not run a statement whose tenant could not be set, and none outside of a transaction of its own', async () => {
+    const broken = await begin(ONCE, { tenantId: 'a\0b', isPlatform: false });
+    await expect(broken.run((read) => read('SELECT 1 AS n'))).rejects.toThrow('invalid byte sequence');
+    const second = await begin(ONCE);
+    await expect(second.run((read) => read('SELECT 1').then(() => read('SELECT 2')))).rejects.toThrow('a second statement');
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it('changes nothing in a read, and what it writes in a write, unless that fails', async () => {
+    const label = (kind: TransactionKind) => begin(kind, { tenantId: null, isPlatform: true });
+    const insert = `INSERT INTO web_sessions (session_hash, key_id) SELECT '\\x00', key_id FROM api_keys WHERE false`;
+    for (const kind of [ONCE, MANY]) {
+      await expect((await label(kind)).run((read) => read(insert))).rejects.toThrow('read-only transaction');
+    }
+    const write = await label(WRITE);
+    expect(await write.run((run) => run(insert))).toEqual([]);
+    await write.commit();
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it('prepares again what the tables no longer fit', async () => {
+    await pool.query('CREATE TABLE shifting (n int); INSERT INTO shifting VALUES (1); GRANT SELECT ON shifting TO tallystick_api');
+    const ask = async () => {
+      const transaction = await begin(ONCE);
+      const rows = await transaction.run((read) => read('SELECT n FROM shifting'));
+      transaction.release();
+      return rows;
+    };
+    expect(await ask()).toEqual([{ n: 1 }]);
+    await pool.query('ALTER TABLE shifting ALTER n TYPE text');
+    await expect(ask()).rejects.toThrow('cached plan must not change result type');
+    expect(await ask()).toEqual([{ n: '1' }]);
+  });
+
+  it('throws a connection away that breaks in it', async () => {
+    const transaction = await begin(MANY);
+    const killed = transaction.run((read) => read('SELECT pg_terminate_backend(pg_backend_pid())'));
+    await expect(killed).rejects.toThrow();
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+});

@@ -1,0 +1,113 @@
+import { READER_ROLE } from '@tallystick/persistence';
+import type { PoolClient } from 'pg';
+import { databaseUnavailable } from './database-errors.js';
+import { exchange, type Statement } from './exchange.js';
+
+/** Whose rows are seen: one tenant's, all of the platform, or none. Row-level security holds whatever a query says. */
+export interface Sight {
+  tenantId: string | null;
+  isPlatform: boolean;
+}
+
+/**
+ * When a statement is planned: for its values each time it is run, which leaves out partitions that they exclude, or `once` on each
+ * connection for any values. That spares the planning of all partitions, and is for what has one good plan: equality with an index for it.
+ */
+export type Planning = 'each time' | 'once';
+
+/** One statement of a read; rows have the columns that the statement names. */
+export type Reader = (<Row>(sql: string, parameters?: readonly unknown[], planning?: Planning) => Promise<Row[]>) & {
+  /** What a query narrows itself to, besides row-level security; null: nothing. */
+  readonly tenantId: string | null;
+};
+
+/** A statement that takes longer is given up, by the server and, should that not answer, by us. */
+export const STATEMENT_LIMIT_MS = 10_000;
+
+const SIGHT = `
+  SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
+    set_config('app.tenant', $1, true), set_config('app.platform', $2, true), set_config('transaction_read_only', $3, true),
+    set_config('plan_cache_mode', $4, true)`;
+const PLAN = `SELECT set_config('plan_cache_mode', $1, true)`;
+const PLAN_CACHE_MODE = { 'each time': 'force_custom_plan', once: 'force_generic_plan' };
+
+export interface TransactionKind {
+  /** Undefined: of one statement. */
+  begin?: string;
+  isReadOnly: boolean;
+}
+
+/**
+ * One transaction on a connection, which it gives back at its end. It begins with its first statement, in the same message: role, tenant and
+ * time limit are set for it alone, and a statement is not run unless they are. Without `begin` that statement is all of it.
+ */
+export class Transaction {
+  /** Of the last statement; undefined: nothing has begun. */
+  private planning: Planning | undefined;
+  private broken: Error | undefined;
+
+  constructor(
+    private readonly client: PoolClient,
+    private readonly sight: Sight,
+    private readonly kind: TransactionKind,
+  ) {
+    // A connection that breaks between two statements says so as an event; unheard, it would end the process.
+    client.on('error', this.onBroken);
+  }
+
+  /** Does the work. When that fails, nothing is left of it, and the connection is given back. */
+  async run<T>(work: (read: Reader) => Promise<T>): Promise<T> {
+    const read = async <Row>(text: string, values?: readonly unknown[], planning: Planning = 'each time') =>
+      this.send<Row>([...this.before(planning), { text, values }]);
+    try {
+      return await work(Object.assign(read, { tenantId: this.sight.tenantId }));
+    } catch (error) {
+      await this.rollBack(error as Error);
+      throw error;
+    }
+  }
+
+  /** Ends it and gives the connection back. The commit point of a write. */
+  async commit(): Promise<void> {
+    try {
+      if (this.planning) await this.send([{ text: 'COMMIT' }]);
+    } catch (error) {
+      await this.rollBack(error as Error);
+      throw error;
+    }
+    this.release();
+  }
+
+  /** Gives the connection back, to be used again unless it is in doubt. */
+  release(): void {
+    this.client.off('error', this.onBroken);
+    this.client.release(this.broken);
+  }
+
+  private readonly onBroken = (error: unknown) => (this.broken = error as Error);
+
+  private async rollBack(error: Error): Promise<void> {
+    // A connection in doubt is thrown away: a ROLLBACK over it might never be answered.
+    if (databaseUnavailable(error)) this.onBroken(error);
+    else if (this.planning && this.kind.begin !== undefined) await this.send([{ text: 'ROLLBACK' }]).catch(this.onBroken);
+    this.release();
+  }
+
+  /** What goes before a statement. */
+  private before(planning: Planning): Statement[] {
+    const { begin, isReadOnly } = this.kind;
+    const [last, mode] = [this.planning, PLAN_CACHE_MODE[planning]];
+    this.planning = planning;
+    if (last !== undefined) {
+      if (begin === undefined) throw new Error('a second statement would not be in the transaction of the first');
+      return last === planning ? [] : [{ text: PLAN, values: [mode] }];
+    }
+    const { tenantId, isPlatform } = this.sight;
+    const sight = { text: SIGHT, values: [tenantId ?? '', isPlatform ? 'on' : 'off', isReadOnly ? 'on' : 'off', mode] };
+    return begin === undefined ? [sight] : [{ text: begin }, sight];
+  }
+
+  private send<Row>(statements: readonly Statement[]): Promise<Row[]> {
+    return exchange<Row>(this.client, statements, STATEMENT_LIMIT_MS + 1000);
+  }
+}
