@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Api } from './api.js';
-import { type BatchRow, insertBatch } from './rows.js';
+import { alterBatch, alterMessage, type BatchRow, fiveReadings, insertBatch } from './rows.js';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
@@ -13,8 +13,7 @@ describe('POST /messages/:id/verify', () => {
   });
   afterAll(() => api.stop());
   beforeEach(async () => {
-    const payloads = [0, 1, 2, 3, 4].map((kwh) => JSON.stringify({ kwh, at: Math.random() }));
-    batch = await insertBatch(api.sql, { payloads });
+    batch = await insertBatch(api.sql, { payloads: fiveReadings() });
   });
 
   const idAt = (leafIndex: number, of = batch) => of.messages[leafIndex]!.messageId;
@@ -23,14 +22,8 @@ describe('POST /messages/:id/verify', () => {
     expect(status).toBe(200);
     return body;
   };
-  const alter = (set: string, leafIndex: number, ...values: unknown[]) =>
-    api.sql.query(`UPDATE messages SET ${set} WHERE message_id = $1`, [idAt(leafIndex), ...values]);
-  /** As whoever can alter rows can alter this too. */
-  const alterBatch = async (set: string, ...values: unknown[]) => {
-    await api.sql.query('ALTER TABLE batches DISABLE TRIGGER ALL');
-    await api.sql.query(`UPDATE batches SET ${set} WHERE batch_id = $1`, [batch.batchId, ...values]);
-    await api.sql.query('ALTER TABLE batches ENABLE TRIGGER ALL');
-  };
+  const alter = (set: string, leafIndex: number, ...values: unknown[]) => alterMessage(api.sql, idAt(leafIndex), set, values);
+  const alterSealed = (set: string, ...values: unknown[]) => alterBatch(api.sql, batch.batchId, set, values);
 
   it('finds each untouched message valid, at its place', async () => {
     for (const [leafIndex, { messageId, messageHash, leafHash }] of batch.messages.entries()) {
@@ -121,7 +114,7 @@ describe('POST /messages/:id/verify', () => {
 
   it('goes by the rows when the leaf hashes kept do not make the root, or were given up', async () => {
     for (const leaves of [Buffer.alloc(5 * 32), Buffer.alloc(31), null]) {
-      await alterBatch('leaf_hashes = $2', leaves);
+      await alterSealed('leaf_hashes = $2', leaves);
       expect(await verify(idAt(2))).toMatchObject({ isValid: true, calculatedRoot: batch.root });
     }
     await alter(`topic = 'altered'`, 2);
@@ -129,7 +122,7 @@ describe('POST /messages/:id/verify', () => {
   });
 
   it('tells a batch whose root was altered', async () => {
-    await alterBatch(`batch_hash = repeat('0', 64)`);
+    await alterSealed(`batch_hash = repeat('0', 64)`);
     expect(await verify(idAt(2))).toMatchObject({
       isValid: false,
       isInBatch: false,

@@ -1,5 +1,5 @@
 import { Api } from './api.js';
-import { type BatchRow, insertBatch, insertMessage, messageRow } from './rows.js';
+import { alterBatch, alterMessage, type BatchRow, fiveReadings, insertBatch, insertMessage, messageRow } from './rows.js';
 
 interface Result {
   isValid: boolean;
@@ -20,20 +20,13 @@ describe('POST /batches/:id/verify', () => {
   });
   afterAll(() => api.stop());
   beforeEach(async () => {
-    const payloads = [0, 1, 2, 3, 4].map((kwh) => JSON.stringify({ kwh, at: Math.random() }));
-    batch = await insertBatch(api.sql, { payloads });
+    batch = await insertBatch(api.sql, { payloads: fiveReadings() });
   });
 
   const verify = async (id = batch.batchId) => (await api.ask<Result>(`/api/v1/batches/${id}/verify`, { method: 'POST' })).body;
   const idAt = (leafIndex: number) => batch.messages[leafIndex]!.messageId;
-  const alter = (set: string, leafIndex: number, ...values: unknown[]) =>
-    api.sql.query(`UPDATE messages SET ${set} WHERE message_id = $1`, [idAt(leafIndex), ...values]);
-  /** As whoever can alter rows can alter this too. */
-  const alterBatch = async (set: string, ...values: unknown[]) => {
-    await api.sql.query('ALTER TABLE batches DISABLE TRIGGER ALL');
-    await api.sql.query(`UPDATE batches SET ${set} WHERE batch_id = $1`, [batch.batchId, ...values]);
-    await api.sql.query('ALTER TABLE batches ENABLE TRIGGER ALL');
-  };
+  const alter = (set: string, leafIndex: number, ...values: unknown[]) => alterMessage(api.sql, idAt(leafIndex), set, values);
+  const alterSealed = (set: string, ...values: unknown[]) => alterBatch(api.sql, batch.batchId, set, values);
   const difference = (reason: string, leafIndex: number) => ({ reason, messageId: idAt(leafIndex), leafIndex });
 
   it('finds an untouched batch valid', async () => {
@@ -158,11 +151,11 @@ describe('POST /batches/:id/verify', () => {
   });
 
   it('notices an altered batch', async () => {
-    await alterBatch('batch_hash = $2', 'f'.repeat(64));
+    await alterSealed('batch_hash = $2', 'f'.repeat(64));
     expect(await verify()).toMatchObject({ isValid: false, storedHash: 'f'.repeat(64), calculatedHash: batch.root });
-    await alterBatch('batch_hash = $2, message_count = 6', batch.root);
+    await alterSealed('batch_hash = $2, message_count = 6', batch.root);
     expect(await verify()).toMatchObject({ isValid: false, storedMessageCount: 6, actualMessageCount: 5 });
-    await alterBatch(`message_count = 5, leaf_hashes = overlay(leaf_hashes placing '\\x00'::bytea from 3)`);
+    await alterSealed(`message_count = 5, leaf_hashes = overlay(leaf_hashes placing '\\x00'::bytea from 3)`);
     expect((await verify()).differences).toEqual([{ reason: 'leaf_hashes_altered', messageId: null, leafIndex: null }]);
   });
 

@@ -6,6 +6,7 @@ import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js
 import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
 import { deduplicationKeyOf } from './deduplication-key.js';
 import { discardSession } from './discard-session.js';
+import { sayGoodbye } from './say-goodbye.js';
 import { topicMatches } from './topic-filter.js';
 
 /** The handler `@EventPattern('<name>')` gets the packets of its filters, as `ReceivedPacket[]`, in order of receipt. */
@@ -82,8 +83,6 @@ const SESSION_TAKEN_OVER = 0x8e;
 
 const SUBSCRIBE_RETRY_MS = 5_000;
 const EMPTY_CHECK_MS = 1_000;
-/** How long a broker may take to close the connection after our DISCONNECT. */
-const GOODBYE_LIMIT_MS = 1_500;
 
 /** CONNACK codes that say "not this protocol version": 0x84 in MQTT 5, 1 in 3.1.1. */
 const UNSUPPORTED_VERSION_CODES = [0x84, 1];
@@ -193,12 +192,7 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.stopped = true;
     this.letReadingGoOn();
     const client = this.mqttClient as MqttClient | undefined;
-    if (!client) return;
-    // mqtt.js waits for the broker to answer what is under way and to close its side; one that hangs does neither.
-    const given = new AbortController();
-    await Promise.race([client.endAsync(), sleep(GOODBYE_LIMIT_MS, undefined, { signal: given.signal }).catch(() => undefined)]);
-    given.abort();
-    client.stream.destroy();
+    if (client) await sayGoodbye(client);
   }
 
   /**

@@ -1,10 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { MqttSettings } from '@tallystick/config';
 import { connectAsync } from 'mqtt';
 import { connectOptions, protocolOptions } from './connect-options.js';
-
-/** The session is gone with the CONNACK; DISCONNECT is a courtesy. */
-const GOODBYE_LIMIT_MS = 1_500;
+import { sayGoodbye } from './say-goodbye.js';
 
 /**
  * Lets the broker forget a session with all that it holds, by a connection that begins anew and expects nothing (MQTT 5 section 3.1.2.4).
@@ -14,8 +11,5 @@ export async function discardSession(settings: MqttSettings, clientId: string, p
   const options = { ...connectOptions(settings, clientId, 1), ...protocolOptions(protocolVersion, 1, 0), clean: true, reconnectPeriod: 0 };
   // Without retries: only then a connection that is closed before CONNACK is an error and not waited for.
   const client = await connectAsync(settings.url, options, false);
-  const given = new AbortController();
-  await Promise.race([client.endAsync(), sleep(GOODBYE_LIMIT_MS, undefined, { signal: given.signal }).catch(() => undefined)]);
-  given.abort();
-  client.end(true);
+  await sayGoodbye(client);
 }

@@ -5,7 +5,7 @@ import { recordAct } from '@tallystick/access';
 import type { Response } from 'express';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
-import { Database } from '../database/database.js';
+import { Database, type Reader } from '../database/database.js';
 import { Failures, problemContent } from '../http/documented.js';
 import { ListRequest } from '../http/list.js';
 import { Problem } from '../http/problem.js';
@@ -13,6 +13,15 @@ import { requestIdOf } from '../http/request-id.js';
 import { timeRange } from '../http/time-range.js';
 import { RejectionPage, RejectionPath, RejectionsQuery, RejectionSummary } from './rejections.dto.js';
 import { discardRejection, findRejectedPayload, findRejection, listRejections, requestReplay } from './rejections.queries.js';
+
+/** What somebody may do with a rejection. */
+interface Decision {
+  /** For the audit log. */
+  action: string;
+  /** The rejection as it is then; undefined when its state does not allow it. */
+  decision: (run: Reader, rejectionId: string) => Promise<RejectionSummary | undefined>;
+  refusal: (rejection: RejectionSummary) => Problem;
+}
 
 /** The quarantine. What no tenant can be told of is the platform's. */
 @ApiTags('rejections')
@@ -84,15 +93,10 @@ export class RejectionsController {
     @Param() { rejectionId }: RejectionPath,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RejectionSummary> {
-    const actor = { name: caller.name, requestId: requestIdOf(response) };
-    return this.database.write(caller, async (run) => {
-      const discarded = await discardRejection(run, rejectionId);
-      if (!discarded) {
-        const { status } = (await findRejection(run, rejectionId)) ?? notFound();
-        throw new Problem('REJECTION_NOT_NEW', `This rejection cannot be discarded any more: it is ${status}.`);
-      }
-      await recordAct(run, actor, { action: 'rejection.discard', object: rejectionId, details: { tenantId: discarded.tenantId } });
-      return discarded;
+    return this.decide(caller, response, rejectionId, {
+      action: 'rejection.discard',
+      decision: discardRejection,
+      refusal: ({ status }) => new Problem('REJECTION_NOT_NEW', `This rejection cannot be discarded any more: it is ${status}.`),
     });
   }
 
@@ -116,16 +120,29 @@ export class RejectionsController {
     @Param() { rejectionId }: RejectionPath,
     @Res({ passthrough: true }) response: Response,
   ): Promise<RejectionSummary> {
+    return this.decide(caller, response, rejectionId, {
+      action: 'rejection.replay',
+      decision: requestReplay,
+      refusal: ({ status }) =>
+        status === 'new'
+          ? new Problem('REJECTION_TRUNCATED', 'Only the beginning of the payload was kept, so the message cannot be replayed.')
+          : new Problem('REJECTION_NOT_NEW', `Only a new rejection can be replayed; this one is ${status}.`),
+    });
+  }
+
+  /** Changes a rejection, or says why its state does not allow it; the act is recorded in the same transaction. */
+  private decide(
+    caller: Principal,
+    response: Response,
+    rejectionId: string,
+    { action, decision, refusal }: Decision,
+  ): Promise<RejectionSummary> {
     const actor = { name: caller.name, requestId: requestIdOf(response) };
     return this.database.write(caller, async (run) => {
-      const requested = await requestReplay(run, rejectionId);
-      if (!requested) {
-        const { status } = (await findRejection(run, rejectionId)) ?? notFound();
-        if (status !== 'new') throw new Problem('REJECTION_NOT_NEW', `Only a new rejection can be replayed; this one is ${status}.`);
-        throw new Problem('REJECTION_TRUNCATED', 'Only the beginning of the payload was kept, so the message cannot be replayed.');
-      }
-      await recordAct(run, actor, { action: 'rejection.replay', object: rejectionId, details: { tenantId: requested.tenantId } });
-      return requested;
+      const decided = await decision(run, rejectionId);
+      if (!decided) throw refusal((await findRejection(run, rejectionId)) ?? notFound());
+      await recordAct(run, actor, { action, object: rejectionId, details: { tenantId: decided.tenantId } });
+      return decided;
     });
   }
 }

@@ -17,7 +17,6 @@ export class SlotHolder implements OnModuleDestroy {
   private lock: SlotLock | undefined;
   private slot: number | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private heldSinceMs = Infinity;
   private stopped = false;
 
   constructor(
@@ -31,16 +30,12 @@ export class SlotHolder implements OnModuleDestroy {
     const group = this.config.sharedGroup;
     if (this.config.clientId !== undefined || group === undefined) return true;
     const lock = await this.connection.retry(async () => {
-      const taken = await SlotLock.take(
-        this.config.database.connectionUrl,
-        group,
-        only === undefined ? undefined : { first: only, last: only },
-      );
+      const taken = await SlotLock.take(this.config.database.connectionUrl, group, only);
       if (taken === undefined && only === undefined) throw new Error(`every slot of the group ${group} is held`);
       return taken;
     });
     if (lock === undefined) return false;
-    this.hold(lock);
+    this.lock = lock;
     this.slot = lock.slot;
     this.receiver.become(clientIdOf(group, lock.slot));
     this.logger.log('receiving under the client id of a slot', { clientId: this.receiver.clientId });
@@ -53,7 +48,8 @@ export class SlotHolder implements OnModuleDestroy {
    * still be about to take theirs again.
    */
   async takeAbandoned(afterS: number): Promise<number | undefined> {
-    return performance.now() - this.heldSinceMs < afterS * 1_000 ? undefined : this.lock?.takeAbandoned(afterS);
+    if (!this.lock || performance.now() - this.lock.heldSinceMs < afterS * 1_000) return undefined;
+    return this.lock.takeAbandoned(afterS);
   }
 
   /** Throws when the slot is not held now, or no more: then another bridge may receive under this name. */
@@ -65,20 +61,15 @@ export class SlotHolder implements OnModuleDestroy {
     await this.held().markDrained();
   }
 
-  private held(): SlotLock {
-    if (!this.lock) throw new Error(`the slot of ${this.receiver.clientId} is lost`);
-    return this.lock;
-  }
-
   async onModuleDestroy(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
     await this.lock?.release();
   }
 
-  private hold(lock: SlotLock): void {
-    this.lock = lock;
-    this.heldSinceMs = performance.now();
+  private held(): SlotLock {
+    if (!this.lock) throw new Error(`the slot of ${this.receiver.clientId} is lost`);
+    return this.lock;
   }
 
   private async keep(): Promise<void> {
@@ -89,17 +80,15 @@ export class SlotHolder implements OnModuleDestroy {
       if (this.lock) this.logger.warn(`the slot is lost, taking it again: ${(error as Error).message}`);
       await this.lock?.release();
       this.lock = undefined;
-      this.heldSinceMs = Infinity;
     }
     if (!this.stopped) this.timer = setTimeout(() => void this.keep(), TOUCH_EVERY_MS);
   }
 
   private async takeAgain(): Promise<void> {
-    const slot = this.slot!;
-    const lock = await SlotLock.take(this.config.database.connectionUrl, this.config.sharedGroup!, { first: slot, last: slot });
+    const lock = await SlotLock.take(this.config.database.connectionUrl, this.config.sharedGroup!, this.slot);
     if (lock === undefined) return;
     if (this.stopped) return lock.release();
-    this.hold(lock);
+    this.lock = lock;
     this.logger.log('the slot is held again', { clientId: this.receiver.clientId });
   }
 }

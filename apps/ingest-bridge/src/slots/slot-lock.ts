@@ -9,6 +9,9 @@ const MOST_SLOTS = 1_000;
  * itself or through a pooler that pools by session.
  */
 export class SlotLock {
+  /** Monotonic ms. */
+  readonly heldSinceMs = performance.now();
+
   private constructor(
     private readonly client: pg.Client,
     private readonly group: string,
@@ -16,7 +19,7 @@ export class SlotLock {
   ) {}
 
   /** The lowest slot that is free, or the one asked for; undefined when there is none. Throws when the database cannot be asked. */
-  static async take(connectionUrl: string, group: string, slots = { first: 1, last: MOST_SLOTS }): Promise<SlotLock | undefined> {
+  static async take(connectionUrl: string, group: string, only?: number): Promise<SlotLock | undefined> {
     const client = new pg.Client({
       connectionString: connectionUrl,
       application_name: 'ingest-bridge slot',
@@ -30,7 +33,7 @@ export class SlotLock {
     try {
       // A holder whose machine is gone is given up after half a minute, not after the two hours that are usual.
       await client.query(`SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3`);
-      for (let slot = slots.first; slot <= slots.last; slot++) {
+      for (let slot = only ?? 1; slot <= (only ?? MOST_SLOTS); slot++) {
         const { rows } = await client.query<{ taken: boolean }>(
           `SELECT pg_try_advisory_lock(hashtextextended('tallystick.receiver-slot.' || $1, 0)) AS taken`,
           [clientIdOf(group, slot)],
