@@ -460,6 +460,24 @@ describe('DeferredAckMqttServer', () => {
     expect(receiver.server.problem).toBe('not subscribed: the broker refused forbidden/# (Subscribe error: Not authorized)');
   });
 
+  it.each([
+    ['shared filters again, which Mosquitto does not save', '$share/group/t/#', 2],
+    ['no others, whose retained messages would come again', 't/#', 1],
+  ])('subscribes in a session that a restarted broker resumed to %s', async (_, filter, subscribes) => {
+    const broker = await startTestBroker();
+    const trace = await PacketTrace.start(broker.port);
+    const receiver = await startReceiver(trace.url, { routes: [{ name: 'telemetry', filters: [filter], qos: 1 }] });
+    receiver.acknowledgesAtOnce = true;
+    await publishAll(broker, ['before']);
+    await until(() => receiver.texts.length === 1);
+    await broker.restart();
+    await until(() => trace.of('broker', 'connack').length === 2 && receiver.server.problem === undefined);
+    expect(trace.of('broker', 'connack').at(-1)!.packet).toMatchObject({ sessionPresent: true });
+    await publishAll(broker, ['after']);
+    await until(() => receiver.texts.length === 2);
+    expect(trace.of('client', 'subscribe')).toHaveLength(subscribes);
+  });
+
   it('waits longer after each failure, and as at first after a success', async () => {
     const port = await freePort();
     const attemptsMs: number[] = [];

@@ -325,25 +325,30 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   private onConnect(client: MqttClient, connack: IConnackPacket): void {
     this.failures = 0;
     this.onOffer({ ...connack.properties, protocolVersion: client.options.protocolVersion === 5 ? 5 : 4 });
-    // A resumed session still has the subscriptions that this process made; subscribing again would replay retained messages.
-    if (connack.sessionPresent && this.subscribed) return void (this.problem = undefined);
+    // A resumed session still has the subscriptions that this process made; subscribing again would replay retained messages. Not so the
+    // shared ones, which bring none: Mosquitto (up to 2.1 at least) does not save them, and resumes the session without them.
+    const { routes } = this.deferred;
+    const missing = connack.sessionPresent && this.subscribed ? routes.filter(isShared) : routes;
+    if (missing.length === 0) return void (this.problem = undefined);
     this.problem = 'not subscribed yet';
-    void this.subscribe(client, connack.sessionPresent);
+    void this.subscribe(client, missing, connack.sessionPresent);
   }
 
-  private async subscribe(client: MqttClient, resumed: boolean): Promise<void> {
+  private async subscribe(client: MqttClient, routes: readonly Route[], resumed: boolean): Promise<void> {
     const filters = this.deferred.routes.flatMap((route) => route.filters);
     try {
-      // Earlier filters leave the session before new ones come, or its messages would be delivered for ever.
-      const obsolete = resumed ? (await this.deferred.filterMemory.load()).filter((filter) => !filters.includes(filter)) : [];
+      // Earlier filters leave the session before new ones come, or its messages would be delivered for ever. Once that is done, the
+      // memory is as it should be, and subscribing again does not wait for it.
+      const obsolete =
+        resumed && !this.subscribed ? (await this.deferred.filterMemory.load()).filter((filter) => !filters.includes(filter)) : [];
       if (obsolete.length > 0) await client.unsubscribeAsync(obsolete);
-      for (const route of this.deferred.routes) await this.subscribeTo(client, route);
-      await this.deferred.filterMemory.save(filters);
+      for (const route of routes) await this.subscribeTo(client, route);
+      if (!this.subscribed) await this.deferred.filterMemory.save(filters);
     } catch (error) {
       this.problem = `not subscribed: ${(error as Error).message}`;
       this.logger.error(this.problem);
       // The next connection tries again; without one (the database was away, say) a later try must.
-      if (client.connected) setTimeout(() => client.connected && void this.subscribe(client, resumed), SUBSCRIBE_RETRY_MS).unref();
+      if (client.connected) setTimeout(() => client.connected && void this.subscribe(client, routes, resumed), SUBSCRIBE_RETRY_MS).unref();
       return;
     }
     this.subscribed = true;
@@ -379,6 +384,11 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.problem ??= 'the connection to the broker is lost';
     client.options.reconnectPeriod = reconnectDelayMs(this.failures++);
   }
+}
+
+/** MQTT 5 section 4.8.2. */
+function isShared({ filters }: Route): boolean {
+  return filters.some((filter) => filter.startsWith('$share/'));
 }
 
 function refusesVersion(error: Error & { code?: unknown }): boolean {
