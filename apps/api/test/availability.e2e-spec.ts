@@ -1,7 +1,7 @@
 import { createServer, connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { createEmptyDatabase, createTestDatabase, startApp, until } from '@tallystick/testing';
+import { createEmptyDatabase, createTestDatabase, FaultProxy, startApp, until } from '@tallystick/testing';
 import pg from 'pg';
 import { makeKey } from './api.js';
 
@@ -105,6 +105,18 @@ describe('availability', () => {
     }
     expect(await app.stop()).toBe(0);
     await line.cut();
+  });
+
+  it('is ready again although its connections have died without a word, as behind a firewall that forgot them', async () => {
+    const { url } = await createTestDatabase();
+    const wire = await FaultProxy.start(Number(new URL(url).port));
+    const app = await startApp('api', { DATABASE_URL: Object.assign(new URL(url), { port: String(wire.port) }).href });
+    await app.waitForReady();
+    wire.strand();
+    const status = async () => (await fetch(`${app.url}/readyz`)).status;
+    expect(await status()).toBe(503);
+    await until(async () => (await status()) === 200, { timeoutMs: 30_000 });
+    expect(await app.stop()).toBe(0);
   });
 
   it('answers 503 within a second when its connections are all taken', async () => {

@@ -1,5 +1,9 @@
 import type { DataSource } from 'typeorm';
+import { limitedQuery } from './limited-query.js';
 import { migrations } from './migrations/index.js';
+
+/** Of two statements on the catalogue and on a few rows: a probe asks them all the time. */
+const ANSWER_LIMIT_MS = 5_000;
 
 /** The database's schema does not fit this version; a restart will not mend it. */
 export class SchemaError extends Error {
@@ -42,8 +46,9 @@ export async function assertSchema(dataSource: DataSource): Promise<void> {
 }
 
 async function appliedMigrations(dataSource: DataSource): Promise<Set<string>> {
-  const [{ present }] = await dataSource.query<[{ present: boolean }]>(`SELECT to_regclass('migrations') IS NOT NULL AS present`);
-  if (!present) return new Set();
-  const rows = await dataSource.query<{ name: string }[]>(`SELECT name FROM migrations`);
+  const ask = <Row>(text: string) => limitedQuery<Row>(dataSource, text, ANSWER_LIMIT_MS);
+  const [table] = await ask<{ present: boolean }>(`SELECT to_regclass('migrations') IS NOT NULL AS present`);
+  if (!table!.present) return new Set();
+  const rows = await ask<{ name: string }>(`SELECT name FROM migrations`);
   return new Set(rows.map((row) => row.name));
 }
