@@ -23,6 +23,7 @@ import { HttpMetrics } from './http/http-metrics.js';
 import { inputPipe } from './http/input.pipe.js';
 import { STALL_LIMIT } from './http/paced-body.js';
 import { ProblemFilter } from './http/problem.filter.js';
+import { RequestsUnderWay } from './http/requests-under-way.js';
 import { RootController } from './http/root.controller.js';
 import { UndeclaredInputGuard } from './http/undeclared-input.guard.js';
 import { MessagesController } from './messages/messages.controller.js';
@@ -60,6 +61,7 @@ export class ApiModule {
         { provide: RATE_LIMIT, useValue: config.rateLimit },
         { provide: STALL_LIMIT, useValue: config.stallLimitS * 1_000 },
         HttpMetrics,
+        RequestsUnderWay,
         Authenticator,
         RateLimits,
         Exports,

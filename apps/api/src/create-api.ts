@@ -9,6 +9,7 @@ import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
 import { readableQuery } from './http/readable-query.js';
 import { requestId } from './http/request-id.js';
+import { RequestsUnderWay } from './http/requests-under-way.js';
 import { answerUnreadableRequests } from './http/unreadable-requests.js';
 import { DOCS_PATH, openApi, serveOpenApi } from './openapi.js';
 
@@ -36,6 +37,7 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
   app.set('trust proxy', config.trustedProxies.length > 0 ? [...config.trustedProxies] : false);
   const httpMetrics = app.get(HttpMetrics);
   app.use(httpMetrics.count);
+  app.use(app.get(RequestsUnderWay).note);
   app.use(requestId);
   app.use(readableQuery);
   app.use(knownHost(config.http.host, config.allowedHosts));
