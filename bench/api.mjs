@@ -1,5 +1,6 @@
 // `npm run bench:api`: how fast the API answers many at once, and what an export of everything costs it.
 import { writeFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { exportRun } from './api-export.mjs';
 import { loadRun } from './api-load.mjs';
@@ -14,6 +15,8 @@ import { below } from './targets.mjs';
 const WANTED_P99_MS = 100;
 const WANTED_GROWTH_MB = 50;
 const MB = 1e6;
+/** A quarter of the memory, as docs/operations.md says. */
+const SHARED_BUFFERS_MB = Math.floor(totalmem() / 4 / 2 ** 20);
 const HOUR_MS = 3_600_000;
 const SLOW_READER = { bytesPerS: 5e6, slowS: 15 };
 const WARM_UP_S = 3;
@@ -61,7 +64,7 @@ const selected = (all) => all.filter(({ id }) => only === undefined || only.incl
 const progress = (line) => console.error(`${new Date().toISOString().slice(11, 19)} ${line}`);
 
 progress('starting PostgreSQL');
-const servers = await startServers({ within: options.dir });
+const servers = await startServers({ within: options.dir, settings: { shared_buffers: `${SHARED_BUFFERS_MB}MB` } });
 try {
   const machine = await describeMachine(servers);
   const database = await freshDatabase(servers, 'live');
@@ -74,7 +77,7 @@ try {
   console.log(
     `${Object.entries(size)
       .map(([what, count]) => `${whole(count)} ${what}`)
-      .join(', ')}; ${load.connections} requests at once for ${load.seconds} s each\n`,
+      .join(', ')}; ${load.connections} requests at once for ${load.seconds} s each; shared_buffers ${whole(SHARED_BUFFERS_MB)} MB\n`,
   );
   if (answers.length > 0) console.log(`${answerTable(answers)}\n`);
   if (exports.length > 0) console.log(`${exportTable(exports)}\n`);

@@ -15,9 +15,9 @@ const DAY_MS = 24 * 3600 * 1000;
 
 /**
  * Starts both; `stop` ends them and removes their files. `within` is the folder for the data: the disk that is measured;
- * `brokerLines` go into mosquitto.conf.
+ * `brokerLines` go into mosquitto.conf, `settings` are PostgreSQL's in place of those of `npm start`.
  */
-export async function startServers({ withDatabase = true, within = tmpdir(), brokerLines = [] } = {}) {
+export async function startServers({ withDatabase = true, within = tmpdir(), brokerLines = [], settings = {} } = {}) {
   const dir = mkdtempSync(join(within, 'tallystick-bench-'));
   // However we end: the servers end with this process (libs/embedded), their files here.
   const removeFiles = () => {
@@ -34,7 +34,7 @@ export async function startServers({ withDatabase = true, within = tmpdir(), bro
     process.exit(1);
   };
   setTimeout(overdue, LONGEST_MS).unref();
-  const postgres = withDatabase ? await startPostgres(join(dir, 'postgres')) : undefined;
+  const postgres = withDatabase ? await startPostgres(join(dir, 'postgres'), settings) : undefined;
   // What the product asks of a broker; the rest (persistence, set_tcp_nodelay) is in the generated configuration.
   const configLines = ['max_queued_messages 1000000', 'max_inflight_messages 1000', ...brokerLines];
   const broker = await startMosquitto({ dir: join(dir, 'mosquitto'), port: 0, configLines });
@@ -46,8 +46,8 @@ export async function startServers({ withDatabase = true, within = tmpdir(), bro
   return { dir, postgres, broker, stop };
 }
 
-async function startPostgres(dataDir) {
-  const options = { dataDir, port: 0, durable: true };
+async function startPostgres(dataDir, settings) {
+  const options = { dataDir, port: 0, durable: true, settings };
   const first = await startEmbeddedPostgres(options);
   // So that the time of a commit is what PostgreSQL wrote down, not what a poll saw. Takes effect at a start.
   await withClient(first.url, (client) => client.query('ALTER SYSTEM SET track_commit_timestamp = on'));

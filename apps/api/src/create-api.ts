@@ -5,6 +5,7 @@ import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
 import { answerOptions } from './http/allowed-methods.js';
+import { ExpressServer } from './http/express-server.js';
 import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
 import { readableQuery } from './http/readable-query.js';
@@ -21,7 +22,10 @@ const DOCS_POLICY =
 
 /** The API as it is served; `main.ts` runs it. */
 export async function createApi(config: ApiConfig, options: NestApplicationOptions): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(ApiModule.forRoot(config), { ...options, bodyParser: false });
+  const app = await NestFactory.create<NestExpressApplication>(ApiModule.forRoot(config), new ExpressServer(), {
+    ...options,
+    bodyParser: false,
+  });
   app.useSecurityHeaders({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -31,7 +35,8 @@ export async function createApi(config: ApiConfig, options: NestApplicationOptio
     // Only whoever ends TLS in front of us can promise it.
     strictTransportSecurity: false,
   });
-  app.set('etag', 'strong');
+  // What may be kept gets its ETag where it is written (answer.interceptor.ts).
+  app.set('etag', false);
   // Flat parameters only: `a[b]=c` is the parameter `a[b]`, which nothing knows.
   app.set('query parser', 'simple');
   app.set('trust proxy', config.trustedProxies.length > 0 ? [...config.trustedProxies] : false);

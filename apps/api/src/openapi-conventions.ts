@@ -49,21 +49,21 @@ export function addConventions(document: OpenAPIObject): OpenAPIObject {
   for (const [path, item] of Object.entries(document.paths)) {
     for (const method of METHODS) {
       const operation = item[method];
-      if (operation) addToOperation(operation, method);
+      if (operation) addToOperation(operation, method, path);
     }
     linkFromList(document.paths, path, item);
   }
   return document;
 }
 
-function addToOperation(operation: Operation, method: string): void {
+function addToOperation(operation: Operation, method: string, path: string): void {
   // Said outright: anybody may ask.
   operation.security ??= [];
   (operation.parameters ??= []).push(parameter('XRequestId'));
   const responses = operation.responses as Record<string, Response>;
   const answer = responses['200'];
-  const isJson = answer?.content?.['application/json'] !== undefined;
-  if (method === 'get' && (isJson || answer?.content?.['application/octet-stream'])) {
+  // Single objects and their bytes; of what may not be kept nobody asks whether it has changed.
+  if (method === 'get' && (path.endsWith('}') || answer?.content?.['application/octet-stream'])) {
     operation.parameters.push(parameter('IfNoneMatch'));
     responses['304'] = { description: 'What `If-None-Match` names is still what there is.' };
   }

@@ -189,7 +189,7 @@ function expectedOf(path: string): [string, boolean | null | undefined, number |
   // Its open session lasts longer each time.
   if (path.endsWith('/{client}')) return ['no-cache', true, undefined];
   if (path.endsWith('}')) return ['no-cache', true, 304];
-  return ['no-store', undefined, undefined];
+  return ['no-store', null, null];
 }
 
 async function firstBytes(response: Response, leave: AbortController): Promise<string> {

@@ -19,6 +19,8 @@ export interface EmbeddedPostgresOptions {
   port: number;
   /** false gives up crash safety for speed: tests only. Default true. */
   durable?: boolean;
+  /** Server settings in place of ours, by name. */
+  settings?: Readonly<Record<string, string>>;
   /** told in one line what happens that an operator wants to know */
   log?: (line: string) => void;
   /** the folder of another installation's `initdb` and `postgres` */
@@ -69,7 +71,8 @@ function addressOf(password: string, port: number, database: string): string {
 
 /** Starts PostgreSQL on 127.0.0.1, first making its data folder if there is none; resolves when it takes connections. Throws EmbeddedError. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { durable = true, log = () => undefined } = options;
+  const { durable = true, settings = {}, log = () => undefined } = options;
+  const serverSettings = { ...SETTINGS, ...(durable ? {} : NOT_DURABLE), ...settings };
   const binaries = await findPostgres(options.binDir);
   const requested = resolve(options.dataDir);
   assertUsable(requested);
@@ -85,7 +88,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
   const password = passwordOf(dataDir, binaries, account);
   return onPort(options.port, async (port) => {
-    const server = await launch(dataDir, port, binaries, account, durable, log);
+    const server = await launch(dataDir, port, binaries, account, serverSettings, log);
     const url = (database: string) => addressOf(password, port, database);
     try {
       await makeDatabase(url, dataDir);
@@ -128,11 +131,11 @@ async function launch(
   port: number,
   binaries: PostgresBinaries,
   account: Account | undefined,
-  durable: boolean,
+  settings: Readonly<Record<string, string>>,
   log: (line: string) => void,
 ): Promise<ServerProcess> {
-  const settings = { ...SETTINGS, ...(durable ? {} : NOT_DURABLE), port: String(port), [STARTED_BY]: String(process.pid) };
-  const args = ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+  const all = { ...settings, port: String(port), [STARTED_BY]: String(process.pid) };
+  const args = ['-D', dataDir, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
   const [command, commandArgs] = unprivileged(account, binaries.postgres, args);
   // Backends of a server killed with SIGKILL may need a moment to notice; until then they hold its shared memory.
   for (const giveUpAt = Date.now() + 15_000; ; await sleep(100)) {

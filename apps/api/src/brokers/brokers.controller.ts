@@ -219,7 +219,7 @@ export class BrokersController {
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
   async metrics(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: ListQuery): Promise<MetricPage> {
     const list = listOf(broker, 'metrics', ['text'], query);
-    return this.of(caller, broker, (read) => listMetrics(read, broker, list));
+    return this.listed(caller, broker, (read) => listMetrics(read, broker, list));
   }
 
   /**

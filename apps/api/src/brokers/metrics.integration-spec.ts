@@ -180,6 +180,17 @@ describe('metrics that are rolled up', () => {
     expect([...first.items, ...second.items].map(({ metric }) => metric)).toEqual(METRICS);
     expect(second.nextCursor).toBeNull();
 
+    // Two that no hour has yet: one of now, and one that came late.
+    const values = [new Date(END + MINUTE_MS), new Date(T + 4 * DAY_MS)];
+    await read(`SELECT ensure_history_partitions($1, $1)`, [values[0]]);
+    await read(`INSERT INTO broker_metrics (broker, metric, value, ts) VALUES ('b', 'new/now', 1, $1), ('b', 'new/late', 2, $2)`, values);
+    const names = async () => (await list(500)).items.map(({ metric }) => metric).filter((metric) => metric.startsWith('new/'));
+    expect(await names()).toEqual(['new/now']);
+    await read(`INSERT INTO broker_metrics_late VALUES ('b', $1)`, [values[1]]);
+    expect(await names()).toEqual(['new/late', 'new/now']);
+    await read(`DELETE FROM broker_metrics_late`);
+    await read(`DELETE FROM broker_metrics WHERE metric LIKE 'new/%'`);
+
     await read(`DELETE FROM broker_metrics WHERE metric = 'clients/connected'`);
     const { connectedClients, connectedClientsAt } = await findDiagnostics(read, (await findBroker(read, 'b'))!);
     expect(connectedClients).toBe((await series('clients/connected', END - HOUR_MS, END, 1)).points[0]!.last);

@@ -13,21 +13,18 @@ const HOUR_MS = 3_600_000;
  * since, the roll-up by hour has the last.
  */
 export async function findHeartbeat(read: Reader, broker: string): Promise<{ at: Date | null; isStale: boolean }> {
-  const [row] = await read<{ at: Date | null; isStale: boolean }>(
-    `WITH heartbeats AS (
-       SELECT ts, ts - lag(ts) OVER (ORDER BY ts) AS silence
-       FROM (SELECT ts FROM broker_metrics WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 6) latest
-     )
-     SELECT greatest(max(ts), (SELECT last_ts FROM broker_metrics_1h WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 1)) AS at,
-       coalesce(max(ts) < now() - ${heartbeatTolerance(USUAL_SILENCE)}, true) AS "isStale"
-     FROM heartbeats`,
-    [broker],
-    'once',
-  );
+  const [row] = await read<{ at: Date | null; isStale: boolean }>(HEARD, [broker], 'once');
   return row!;
 }
 
 const USUAL_SILENCE = 'percentile_disc(0.5) WITHIN GROUP (ORDER BY silence)';
+const HEARD = `
+  SELECT greatest(max(ts), (SELECT last_ts FROM broker_metrics_1h WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 1)) AS at,
+    coalesce(max(ts) < now() - ${heartbeatTolerance(USUAL_SILENCE)}, true) AS "isStale"
+  FROM (
+    SELECT ts, ts - lag(ts) OVER (ORDER BY ts) AS silence
+    FROM (SELECT ts FROM broker_metrics WHERE broker = $1 AND metric = '${HEARTBEAT}' ORDER BY ts DESC LIMIT 6) latest
+  ) heartbeats`;
 
 /**
  * The latest value of a metric, as a subquery: `broker` and `metric` are columns or parameters. What has been silent for longer than
@@ -43,25 +40,35 @@ export function latestValue(broker: string, metric: string): string {
   )`;
 }
 
-/** The latest value of each metric, by name: one step in the index from each name to the next, of those with values and with hours. */
+/** Values from here on may be in no hour of the roll-up yet; those before are, each with its metric. */
+const NOT_ROLLED_UP = `
+  SELECT coalesce((
+    SELECT date_trunc('hour', least(rolled_until, (SELECT min(ts) FROM broker_metrics_late WHERE broker = $1)), 'UTC')
+    FROM broker_metric_roll_ups WHERE broker = $1), '-infinity') AS since`;
+
+/**
+ * The latest value of each metric, by name: one step in the index from each name to the next, of those with hours and of those with
+ * values that are not rolled up, which spares the days before.
+ */
 export async function listMetrics(read: Reader, broker: string, list: ListRequest): Promise<Page<MetricValue>> {
-  const { isStale } = await findHeartbeat(read, broker);
   const [metric] = list.after ?? [];
   const nextName = (after: string) => `least(
-    (SELECT metric FROM broker_metrics WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1),
+    (SELECT metric FROM broker_metrics WHERE broker = $1 AND ${after} AND ts >= (SELECT since FROM not_rolled_up) ORDER BY metric LIMIT 1),
     (SELECT metric FROM broker_metrics_1h WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1))`;
-  const rows = await read<Omit<MetricValue, 'isStale' | 'isCounter'>>(
-    `WITH RECURSIVE names AS (
+  const rows = await read<Omit<MetricValue, 'isCounter'>>(
+    `WITH RECURSIVE not_rolled_up AS MATERIALIZED (${NOT_ROLLED_UP}), names AS (
        SELECT ${nextName('($2::text IS NULL OR metric > $2)')} AS name
        UNION ALL
        SELECT ${nextName('metric > name')} FROM names WHERE name IS NOT NULL
      )
-     SELECT name AS metric, value, ts FROM names CROSS JOIN LATERAL ${latestValue('$1', 'name')} latest LIMIT $3`,
+     SELECT name AS metric, value, ts, "isStale"
+     FROM (${HEARD}) heard, names CROSS JOIN LATERAL ${latestValue('$1', 'name')} latest
+     LIMIT $3`,
     [broker, metric, list.limit + 1],
     'once',
   );
   return list.page(
-    rows.map((row) => ({ ...row, isStale, isCounter: isCounter(row.metric) })),
+    rows.map((row) => ({ ...row, isCounter: isCounter(row.metric) })),
     (row) => [row.metric],
   );
 }

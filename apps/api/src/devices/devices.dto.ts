@@ -146,7 +146,7 @@ export class DeviceSequence {
   gaps: SequenceGap[];
 }
 
-/** Seen in the device's newest messages, at most 1,000. */
+/** Seen in the device's newest messages, at most 200. */
 @ApiExtraModels(DeviceLag, DeviceSequence)
 export class RecentMessages {
   /**

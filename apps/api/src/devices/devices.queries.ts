@@ -3,7 +3,7 @@ import type { ListRequest, Page } from '../http/list.js';
 import type { DeviceActivity, DeviceDetails, DeviceSummary, RecentMessages } from './devices.dto.js';
 
 /** Lag and gaps need the rows themselves, which lie apart: of so many, an answer takes as long for a busy device as for a quiet one. */
-const RECENT_MESSAGES = 1_000;
+const RECENT_MESSAGES = 200;
 const MOST_GAPS = 100;
 
 const SUMMARY = `
@@ -89,17 +89,18 @@ function withDates({ firstReceivedAt, lastReceivedAt, ...activity }: DeviceActiv
 
 async function findRecent(read: Reader, { tenantId, deviceId }: DeviceSummary): Promise<RecentMessages> {
   const [recent] = await read<RecentMessages>(
+    // The limit is a parameter: given a number, PostgreSQL expects few messages of a device, and reads and sorts all there are.
     `WITH recent AS MATERIALIZED (
        SELECT m.received_at, m.device_seq, round(extract(epoch FROM m.received_at - m.device_timestamp) * 1000)::bigint AS lag_ms
        FROM messages m
        WHERE m.tenant_id = $1 AND m.device_id = $2
        ORDER BY m.received_at DESC
-       LIMIT ${RECENT_MESSAGES}
+       LIMIT $3
      ), steps AS (
-       SELECT seq, lag(seq) OVER (ORDER BY seq) AS seq_before FROM (SELECT DISTINCT device_seq::numeric AS seq FROM recent) s WHERE seq IS NOT NULL
+       SELECT device_seq AS seq, lag(device_seq) OVER (ORDER BY device_seq) AS seq_before FROM recent WHERE device_seq IS NOT NULL
      ), gaps AS (
-       SELECT seq_before, seq, seq - seq_before - 1 AS missing, row_number() OVER (ORDER BY seq DESC) AS place
-       FROM steps WHERE seq - seq_before > 1
+       SELECT seq_before, seq, seq::numeric - seq_before - 1 AS missing, row_number() OVER (ORDER BY seq DESC) AS place
+       FROM steps WHERE seq::numeric - seq_before > 1
      )
      SELECT (SELECT count(*)::int FROM recent) AS messages,
        (SELECT json_build_object('lastMs', (array_agg(lag_ms ORDER BY received_at DESC))[1], 'minMs', min(lag_ms),
@@ -111,7 +112,7 @@ async function findRecent(read: Reader, { tenantId, deviceId }: DeviceSummary): 
                                                                                      'missing', missing::text) ORDER BY seq DESC), '[]')
                                           FROM gaps WHERE place <= ${MOST_GAPS}))
         FROM steps HAVING count(*) > 0) AS sequence`,
-    [tenantId, deviceId],
+    [tenantId, deviceId, RECENT_MESSAGES],
     'once',
   );
   return recent!;

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { map, type Observable } from 'rxjs';
@@ -17,7 +18,10 @@ function answer(value: unknown, request: Request, response: Response): unknown {
   if (typeof value !== 'object' || value === null || Buffer.isBuffer(value) || 'getStream' in value) return value;
   if ('nextCursor' in value && typeof value.nextCursor === 'string') response.links({ next: nextUrl(request, value.nextCursor) });
   response.type('application/json');
-  return stringify(value);
+  const text = stringify(value);
+  // Nobody comes back with the ETag of what may not be kept. Express compares it with If-None-Match.
+  if (response.get('Cache-Control') !== 'no-store') response.set('ETag', `"${hash('sha256', text, 'base64url')}"`);
+  return text;
 }
 
 /** Relative: behind a proxy we do not know the address that the client used. */

@@ -196,8 +196,8 @@ interface PageRow {
   /** A summary without `rawData`. */
   json: string;
   payload: Buffer | null;
-  /** Rows before the page was cut. */
-  found: number;
+  /** Whether a row was found behind this one, be it cut off. */
+  isFollowed: boolean | null;
 }
 
 /**
@@ -205,10 +205,12 @@ interface PageRow {
  * cost the API twice as much as all the rest of an answer.
  */
 function page(condition: string, order: string, limit: string): string {
-  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${jsonPayload('m.payload')}, m.found
+  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${jsonPayload('m.payload')},
+      m.followed AS "isFollowed"
     FROM (
-      SELECT m.*, count(*) OVER ()::int AS found, sum(m.payload_size) OVER (ORDER BY ${order}) - m.payload_size AS bytes_before
+      SELECT m.*, lead(true) OVER so_far AS followed, sum(m.payload_size) OVER so_far - m.payload_size AS bytes_before
       FROM (SELECT m.* FROM messages m ${condition} ORDER BY ${order} LIMIT ${limit}) m
+      WINDOW so_far AS (ORDER BY ${order})
     ) m
     CROSS JOIN LATERAL (SELECT ${columns(JSON_SUMMARY)}) s
     WHERE m.bytes_before < ${PAGE_BYTES}
@@ -216,7 +218,7 @@ function page(condition: string, order: string, limit: string): string {
 }
 
 function messagePage(rows: PageRow[], list: ListRequest, keysOf: (row: PageRow) => string[]): Page<JsonText> {
-  const more = (rows[0]?.found ?? 0) > Math.min(rows.length, list.limit);
+  const more = rows.length > list.limit || rows.at(-1)?.isFollowed === true;
   const { items, nextCursor } = list.page(rows, keysOf, more);
   return { items: items.map(summaryJson), nextCursor };
 }

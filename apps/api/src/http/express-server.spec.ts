@@ -1,0 +1,28 @@
+import { once } from 'node:events';
+import { IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Express } from 'express';
+import { ExpressServer } from './express-server.js';
+
+describe('ExpressServer', () => {
+  it('makes requests and responses with the prototypes that Express would give them', async () => {
+    const adapter = new ExpressServer();
+    adapter.initHttpServer();
+    const express = adapter.getInstance<Express>();
+    const server = adapter.getHttpServer() as Server;
+    const made: unknown[] = [];
+    server.prependListener('request', (request, response) =>
+      made.push(Object.getPrototypeOf(request) === express.request, Object.getPrototypeOf(response) === express.response),
+    );
+    express.get('/', (request, response) => {
+      response.json([request instanceof IncomingMessage, response instanceof ServerResponse, request.socket.remoteAddress]);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    expect([made, await answer.json()]).toEqual([
+      [true, true],
+      [true, true, '127.0.0.1'],
+    ]);
+    await new Promise((closed) => server.close(closed));
+  });
+});
