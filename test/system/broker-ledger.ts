@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectAsync, type MqttClient } from 'mqtt';
+import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import type pg from 'pg';
 
 const TICK_MS = 20;
+/** Between two tries to connect: a device that does not spare the broker. */
+const RECONNECT_MS = 50;
 
 /**
  * Publishes at a steady rate, each payload once and unlike every other, and keeps its own account of what the broker took. It
@@ -19,6 +21,7 @@ export class SteadyPublisher {
     private readonly url: string,
     private readonly ratePerS: number,
     private readonly topicOf = (sequence: number) => `veep/factory${sequence % 3}/line1/meter${sequence % 11}/data`,
+    private readonly login: IClientOptions = {},
   ) {}
 
   /** Publishes until `stop`, or until the broker has acknowledged this many. */
@@ -40,9 +43,10 @@ export class SteadyPublisher {
 
   private async run(): Promise<void> {
     while (this.acknowledged.length < this.wanted) {
-      const client = await connectAsync(this.url, { protocolVersion: 5, reconnectPeriod: 0 }, false).catch(() => undefined);
+      const options = { protocolVersion: 5, reconnectPeriod: 0, ...this.login } as const;
+      const client = await connectAsync(this.url, options, false).catch(() => undefined);
       if (client) await this.publishUntilOver(client);
-      else await sleep(100);
+      else await sleep(RECONNECT_MS);
     }
   }
 
@@ -64,9 +68,10 @@ export class SteadyPublisher {
 
   private publish(client: MqttClient, pending: Set<string>): void {
     const sequence = this.sequence++;
-    const payload = JSON.stringify({ sequence, kwh: sequence / 7 });
+    const topic = this.topicOf(sequence);
+    const payload = JSON.stringify({ topic, sequence, kwh: sequence / 7 });
     pending.add(payload);
-    client.publish(this.topicOf(sequence), payload, { qos: 1 }, (error) => {
+    client.publish(topic, payload, { qos: 1 }, (error) => {
       if (!error && pending.delete(payload)) this.acknowledged.push(payload);
     });
   }
@@ -81,8 +86,11 @@ export interface Difference {
   unknown: number;
 }
 
-/** Compares `messages` with a publisher's account as multisets of payloads, in SQL and with nothing of the product. */
-export async function compare(sql: pg.Client, { acknowledged, inDoubt }: SteadyPublisher): Promise<Difference> {
+/** Compares `messages` with the account of a publisher, or of several that have a topic each, as multisets of payloads, in SQL and with nothing of the product. */
+export async function compare(
+  sql: pg.Client,
+  { acknowledged, inDoubt }: Pick<SteadyPublisher, 'acknowledged' | 'inDoubt'>,
+): Promise<Difference> {
   const { rows } = await sql.query<Record<keyof Difference, string>>(
     `WITH published AS (
        SELECT convert_to(payload, 'UTF8') AS payload, count(*) FILTER (WHERE sure) AS sure, count(*) AS possible

@@ -15,17 +15,25 @@ const PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbi
 /** The broker of docker-compose.yml without its container: docker/mosquitto as it is, but for paths and ports. */
 export class ComposeBroker {
   private child!: ChildProcess;
-  private exited!: Promise<number | null>;
+  private exited!: Promise<number | NodeJS.Signals>;
   private readonly output: string[] = [];
 
   private constructor(
     private readonly dir: string,
     private readonly ports: { devices: number; services: number },
     private devices: Record<string, string>,
+    private readonly environment: Record<string, string>,
   ) {}
 
-  /** `secrets` is a folder of make-secrets.sh; `devices` are users with their passwords, as an operator puts them into `passwd`. */
-  static async start(secrets: string, devices: Record<string, string>): Promise<ComposeBroker> {
+  /**
+   * `secrets` is a folder of make-secrets.sh; `devices` are users with their passwords, as an operator puts them into `passwd`.
+   * With `awaitBridge`, as in the compose file, devices are let in when a bridge of a group has subscribed.
+   */
+  static async start(
+    secrets: string,
+    devices: Record<string, string>,
+    { awaitBridge = true, patienceS = 60 }: { awaitBridge?: boolean; patienceS?: number } = {},
+  ): Promise<ComposeBroker> {
     const dir = mkdtempSync(join(tmpdir(), 'compose-broker-'));
     const ports = { devices: await freePort(), services: await freePort() };
     for (const folder of ['config', 'run', 'data']) mkdirSync(join(dir, folder));
@@ -35,6 +43,8 @@ export class ComposeBroker {
         .replaceAll('/mosquitto/data/', `${join(dir, 'data')}/`)
         .replaceAll('/run/mosquitto', join(dir, 'run'))
         .replaceAll('/run/secrets', join(dir, 'secrets'))
+        .replace('mosquitto_sub -p 1884', `mosquitto_sub -p ${ports.services}`)
+        .replace('patience_s=60', `patience_s=${patienceS}`)
         .replace(/^listener 1883$/m, `listener ${ports.devices} 127.0.0.1`)
         .replace(/^listener 1884$/m, `listener ${ports.services} 127.0.0.1`);
       writeFileSync(join(dir, 'config', name), text);
@@ -42,7 +52,7 @@ export class ComposeBroker {
     cpSync(secrets, join(dir, 'secrets'), { recursive: true });
     writeDevices(dir, devices);
     if (isRoot) letNobodyIn(dir);
-    const broker = new ComposeBroker(dir, ports, devices);
+    const broker = new ComposeBroker(dir, ports, devices, { PATH, AWAIT_BRIDGE: String(awaitBridge) });
     onCleanUp(async () => {
       broker.child.kill('SIGKILL');
       await broker.exited;
@@ -54,11 +64,12 @@ export class ComposeBroker {
 
   /** After `stop`: on the same ports, with the sessions and messages that it saved. */
   async startAgain(): Promise<void> {
-    const { dir, ports } = this;
-    const child = spawn('sh', [join(dir, 'config', 'start.sh')], { ...ACCOUNT, env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const { dir, ports, environment: env } = this;
+    // A process group is what a container is here: nothing in it outlives its first process.
+    const child = spawn('sh', [join(dir, 'config', 'start.sh')], { ...ACCOUNT, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
     this.child = child;
-    this.exited = new Promise((resolve) => child.once('exit', resolve));
+    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => (this.killOthers(), resolve(code ?? signal!))));
     await until(async () => child.exitCode !== null || ((await portInUse(ports.devices)) && (await portInUse(ports.services))));
   }
 
@@ -84,6 +95,13 @@ export class ComposeBroker {
   /** The command lines of start.sh's process and of what it became. */
   commandLine(): string {
     return spawnSync('ps', ['-o', 'args=', '-p', String(this.child.pid)], { encoding: 'utf8' }).stdout.trim();
+  }
+
+  /** Who listens for start.sh until a bridge has subscribed. */
+  get gate(): { username: string; password: string; pid: number } {
+    const [, username, password] = /-u (\S+)\n-P (\S+)/.exec(readFileSync(join(this.dir, 'run/gate/mosquitto_sub'), 'utf8'))!;
+    const { stdout } = spawnSync('pgrep', ['-g', String(this.child.pid), 'mosquitto_sub'], { encoding: 'utf8' });
+    return { username: username!, password: password!, pid: Number(stdout) };
   }
 
   /** The container's health check; its exit code. */
@@ -112,8 +130,17 @@ export class ComposeBroker {
     this.reload();
   }
 
-  /** SIGTERM; the exit code. */
-  stop(): Promise<number | null> {
+  /** What is left of the group when its first process has just ended. */
+  private killOthers(): void {
+    try {
+      process.kill(-this.child.pid!, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  /** SIGTERM; the exit code, or what signal ended it. */
+  stop(): Promise<number | NodeJS.Signals> {
     this.child.kill('SIGTERM');
     return this.exited;
   }

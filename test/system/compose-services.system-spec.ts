@@ -137,11 +137,9 @@ describe('the services of docker-compose.yml, outside of containers', () => {
       return ((await response.json()) as { items: T[] }).items;
     };
 
-    const device = await connectAsync(project.broker.devicesUrl, {
-      username: METER,
-      password: 'password of the meter',
-      reconnectPeriod: 0,
-    });
+    // Let in as soon as a bridge has subscribed, which is a moment after that is ready.
+    const login = { username: METER, password: 'password of the meter', reconnectPeriod: 0 };
+    const device = await until(() => connectAsync(project.broker.devicesUrl, login));
     const publishedAt = performance.now();
     await device.publishAsync(`veep/${METER}/data`, '{"deviceId":"METER_0001","kwh":15.7}', { qos: 1 });
     await until(async () => (await ask('messages?deviceId=METER_0001')).length === 1, { timeoutMs: 2_000 });

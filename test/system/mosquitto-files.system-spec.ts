@@ -27,38 +27,41 @@ const isService = (user: string) => user in SECRET_OF;
 const passwordOf = (user: string) => (isService(user) ? readFileSync(join(secrets, SECRET_OF[user]!), 'utf8') : `password of ${user}`);
 const passwordsOf = (...users: string[]) => Object.fromEntries(users.map((user) => [user, passwordOf(user)]));
 
+/** Each where it belongs: services at their listener, devices at the published one. */
+function connectTo(broker: ComposeBroker, username: string | undefined, options: IClientOptions = {}): Promise<MqttClient> {
+  const login = username === undefined ? {} : { username, password: passwordOf(username) };
+  const url = username !== undefined && isService(username) && username !== SIMULATOR ? broker.servicesUrl : broker.devicesUrl;
+  return connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, ...login, ...options });
+}
+
+const refused = (connecting: Promise<unknown>) => connecting.then(() => 'connected').catch((error: { code: number }) => error.code);
+
+/** What the broker makes of a publish: the reason code of its PUBACK. */
+function reasonOf(client: MqttClient, topic: string): Promise<number> {
+  return client.publishAsync(topic, '{"kwh":1}', { qos: 1 }).then(
+    () => 0,
+    (error: { code: number }) => error.code,
+  );
+}
+
+/** Topics of what comes by a subscription; a broker with an ACL grants every subscription and filters what it delivers. */
+async function topicsHeard(client: MqttClient, filters: string[]): Promise<Set<string>> {
+  const topics = new Set<string>();
+  client.on('message', (topic) => topics.add(topic));
+  await client.subscribeAsync(filters, { qos: 1 });
+  return topics;
+}
+
 describe('the broker of docker/mosquitto', () => {
   let broker: ComposeBroker;
   beforeAll(async () => {
     expect(spawnSync('sh', ['docker/make-secrets.sh', secrets]).status).toBe(0);
     // The last is a user of the services: his line must not give him a second password.
-    broker = await ComposeBroker.start(secrets, { ...passwordsOf(METER, OTHER_METER), [BRIDGE]: 'a second password' });
+    const users = { ...passwordsOf(METER, OTHER_METER), [BRIDGE]: 'a second password' };
+    broker = await ComposeBroker.start(secrets, users, { awaitBridge: false });
   });
 
-  /** Each where it belongs: services at their listener, devices at the published one. */
-  function connect(username: string | undefined, options: IClientOptions = {}): Promise<MqttClient> {
-    const login = username === undefined ? {} : { username, password: passwordOf(username) };
-    const url = username !== undefined && isService(username) ? broker.servicesUrl : broker.devicesUrl;
-    return connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, ...login, ...options });
-  }
-
-  const refused = (connecting: Promise<unknown>) => connecting.then(() => 'connected').catch((error: { code: number }) => error.code);
-
-  /** What the broker makes of a publish: the reason code of its PUBACK. */
-  function reasonOf(client: MqttClient, topic: string): Promise<number> {
-    return client.publishAsync(topic, '{"kwh":1}', { qos: 1 }).then(
-      () => 0,
-      (error: { code: number }) => error.code,
-    );
-  }
-
-  /** Topics of what comes by a subscription; a broker with an ACL grants every subscription and filters what it delivers. */
-  async function topicsHeard(client: MqttClient, filters: string[]): Promise<Set<string>> {
-    const topics = new Set<string>();
-    client.on('message', (topic) => topics.add(topic));
-    await client.subscribeAsync(filters, { qos: 1 });
-    return topics;
-  }
+  const connect = (username: string | undefined, options?: IClientOptions) => connectTo(broker, username, options);
 
   it('refuses who has no name, a wrong password, or a name that is not in the file', async () => {
     expect(await refused(connect(undefined))).toBe(NOT_AUTHORIZED);
@@ -201,5 +204,100 @@ describe('the broker of docker/mosquitto', () => {
     expect(await rows(`SELECT client FROM sessions WHERE end_ts IS NULL AND client = '${WATCHER}'`)).toHaveLength(1);
     await sql.end();
     for (const started of apps) expect(await started.stop()).toBe(0);
+  });
+});
+
+describe('the gate of docker/mosquitto', () => {
+  const PATIENCE_S = 2;
+  const TELEMETRY = 'veep/+/+/+/data';
+  const SHARED = `$share/tallystick/${TELEMETRY}`;
+  const { test: healthCheck } = composeFile().services['mosquitto']!.healthcheck!;
+
+  const startBroker = (patienceS?: number) =>
+    ComposeBroker.start(secrets, passwordsOf(METER), patienceS === undefined ? {} : { patienceS });
+  const bridgeTo = (broker: ComposeBroker, options: IClientOptions = {}) =>
+    until(() => connectTo(broker, BRIDGE, { clientId: 'tallystick-1', clean: false, ...options }));
+
+  it('lets devices in when a bridge of a group has subscribed, and not before', async () => {
+    const broker = await startBroker(PATIENCE_S);
+    const expectShut = async () => {
+      for (const user of [METER, SIMULATOR]) expect([user, await refused(connectTo(broker, user))]).toEqual([user, NOT_AUTHORIZED]);
+      expect(broker.check(healthCheck)).toBe(0);
+    };
+    await until(() => broker.check(healthCheck) === 0);
+    await expectShut();
+    const watcher = await connectTo(broker, WATCHER);
+    const bridge = await bridgeTo(broker);
+    await expectShut();
+    broker.reload(passwordsOf(METER, OTHER_METER));
+    await expectShut();
+    expect([bridge.connected, watcher.connected]).toEqual([true, true]);
+    // What a broker saves with a session, or does not queue for.
+    await bridge.subscribeAsync(TELEMETRY, { qos: 1 });
+    await bridge.subscribeAsync(SHARED, { qos: 0 });
+    await expectShut();
+    expect(broker.log).not.toContain('let in now');
+    await until(() => broker.log.includes('Devices still wait: no bridge has subscribed yet.'));
+    // It begins anew, in case it has missed something.
+    await until(() => !bridge.connected);
+    await expectShut();
+
+    const again = await bridgeTo(broker);
+    await again.subscribeAsync(SHARED, { qos: 1 });
+    const subscribedAtMs = performance.now();
+    const meter = await until(() => connectTo(broker, METER));
+    console.log(`devices are let in ${(performance.now() - subscribedAtMs).toFixed(0)} ms after a bridge has subscribed`);
+    expect(broker.log).toContain('A bridge has subscribed: devices are let in now.');
+    const other = await connectTo(broker, OTHER_METER);
+    broker.reload();
+    expect(await refused(connectTo(broker, BRIDGE, broker.gate))).toBe(NOT_AUTHORIZED);
+    await until(() => broker.gate.pid === 0);
+    expect(broker.check(healthCheck)).toBe(0);
+    for (const client of [watcher, again, meter, other]) expect(client.connected).toBe(true);
+    await Promise.all([watcher, again, meter, other].map((client) => client.endAsync()));
+
+    // The session is there again, and not its shared subscription.
+    expect(await broker.stop()).toBe(0);
+    await broker.startAgain();
+    const resumed = await bridgeTo(broker);
+    await expectShut();
+    const stoppedAtMs = performance.now();
+    expect(await broker.stop()).toBe(0);
+    expect(performance.now() - stoppedAtMs).toBeLessThan(5_000);
+    resumed.end(true);
+  }, 60_000);
+
+  it('does not stay shut when it misses a subscription', async () => {
+    const broker = await startBroker();
+    const bridge = await bridgeTo(broker, { reconnectPeriod: 50, reconnectOnConnackError: true });
+    bridge.on('error', () => undefined);
+    const { pid } = broker.gate;
+    process.kill(pid, 'SIGSTOP');
+    await bridge.subscribeAsync(SHARED, { qos: 1 });
+    process.kill(pid, 'SIGKILL');
+    const meter = await until(() => connectTo(broker, METER));
+    await Promise.all([bridge, meter].map((client) => client.endAsync()));
+  });
+
+  it('listens as a user who reads subscriptions in the log, and may do nothing else', async () => {
+    const broker = await startBroker();
+    await bridgeTo(broker).then((bridge) => bridge.endAsync());
+    const { username, password } = broker.gate;
+    const gate = await connectTo(broker, BRIDGE, { username, password, clientId: 'another' });
+    const watcher = await connectTo(broker, WATCHER);
+    const heard = await topicsHeard(gate, ['#', '$SYS/#', 'veep/#']);
+    const others = await topicsHeard(watcher, ['$SYS/#']);
+    await refused(connectTo(broker, METER));
+    await until(() => others.has('$SYS/broker/uptime') && others.has('$SYS/broker/log/N'), { timeoutMs: 20_000 });
+    expect([...heard]).toEqual(['$SYS/broker/log/M/subscribe']);
+    for (const topic of ['veep/gate/data', `veep/${METER}/data`, '$SYS/broker/log/M/subscribe', 'x'])
+      expect([topic, await reasonOf(gate, topic)]).toEqual([topic, NOT_AUTHORIZED]);
+    await Promise.all([gate, watcher].map((client) => client.endAsync()));
+  }, 30_000);
+
+  it('is not made by what is neither true nor false', () => {
+    const text = readFileSync('docker/mosquitto/start.sh', 'utf8');
+    const run = spawnSync('sh', ['-s'], { input: text, env: { AWAIT_BRIDGE: 'no' }, encoding: 'utf8' });
+    expect([run.status, run.stderr]).toEqual([78, 'AWAIT_BRIDGE must be true or false\n']);
   });
 });

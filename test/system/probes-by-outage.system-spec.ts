@@ -293,7 +293,9 @@ async function expectAtWork(): Promise<void> {
 /** The broker has it when this resolves. */
 async function publish(): Promise<void> {
   published += 1;
-  const device = await connectAsync(project.broker.devicesUrl, { username: METER, password: DEVICES[METER], reconnectPeriod: 0 });
+  // A device tries again: it is let in as soon as a bridge has subscribed, which is a moment after that is ready.
+  const login = { username: METER, password: DEVICES[METER], reconnectPeriod: 0 };
+  const device = await until(() => connectAsync(project.broker.devicesUrl, login));
   await device.publishAsync(`veep/${METER}/data`, '{"deviceId":"METER_0001","kwh":15.7}', { qos: 1 });
   await device.endAsync();
 }

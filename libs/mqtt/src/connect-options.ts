@@ -4,6 +4,11 @@ import type { IClientOptions } from 'mqtt';
 
 /** How long the broker keeps the session, and with it the unacknowledged messages, while the process is away. */
 export const SESSION_EXPIRY_S = 7 * 24 * 3600;
+/** A connection that lasted for so long may come back in QUICK_TRIES quick tries; of one that is cut again and again nothing is hoped. */
+export const STEADY_MS = 5_000;
+/** 4 s of them: what a restart of a broker takes. Its devices may be waiting for us (docs/adr/0034-devices-wait-for-a-bridge.md). */
+export const QUICK_TRIES = 50;
+const QUICK_RECONNECT_MS = 100;
 const FIRST_RECONNECT_MS = 1_000;
 const LONGEST_RECONNECT_MS = 60_000;
 
@@ -34,6 +39,14 @@ export function protocolOptions(protocolVersion: 4 | 5, receiveMaximum: number, 
 
 /** Delay before a reconnect in ms: doubling from 1 s to 60 s, with jitter so that many clients do not come back as one. */
 export function reconnectDelayMs(failures: number, random = Math.random()): number {
-  const longest = Math.min(LONGEST_RECONNECT_MS, FIRST_RECONNECT_MS * 2 ** Math.min(failures, 16));
-  return Math.round(longest * (0.5 + random / 2));
+  return jittered(Math.min(LONGEST_RECONNECT_MS, FIRST_RECONNECT_MS * 2 ** Math.min(failures, 16)), random);
+}
+
+/** Delay before a quick try in ms. */
+export function quickReconnectDelayMs(random = Math.random()): number {
+  return jittered(QUICK_RECONNECT_MS, random);
+}
+
+function jittered(longestMs: number, random: number): number {
+  return Math.round(longestMs * (0.5 + random / 2));
 }

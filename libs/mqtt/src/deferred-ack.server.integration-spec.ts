@@ -5,7 +5,7 @@ import { freePort, startAedes } from '@tallystick/embedded';
 import { FaultProxy, onCleanUp, PacketTrace, startTestBroker, type TestBroker, until } from '@tallystick/testing';
 import { connectAsync, type MqttClient } from 'mqtt';
 import mqttPacket, { type Packet, type UserProperties } from 'mqtt-packet';
-import { reconnectDelayMs } from './connect-options.js';
+import { QUICK_TRIES, quickReconnectDelayMs, reconnectDelayMs, STEADY_MS } from './connect-options.js';
 import { discardSession } from './discard-session.js';
 import { DeferredAckMqttServer, type DeferredAckOptions, type ReceivedPacket } from './deferred-ack.server.js';
 
@@ -504,6 +504,32 @@ describe('DeferredAckMqttServer', () => {
     await until(() => receiver.server.problem === undefined && receiver.server.connected, { timeoutMs: 15_000 });
     expect(performance.now() - cutAtMs).toBeLessThan(3_000);
   });
+
+  it('tries again quickly, and so often, when a connection that has lasted is lost', async () => {
+    const broker = await startTestBroker();
+    const receiver = await startReceiver(broker.url);
+    await sleep(STEADY_MS);
+    await broker.stop();
+    const attemptsMs: number[] = [];
+    const closed = createServer((socket) => {
+      attemptsMs.push(performance.now());
+      socket.on('error', () => undefined).destroy();
+    });
+    await new Promise<void>((resolve) => closed.listen(broker.port, '127.0.0.1', resolve));
+    await until(() => attemptsMs.length === 20);
+    expect((attemptsMs.at(-1)! - attemptsMs[0]!) / 19).toBeLessThan(quickReconnectDelayMs(1) + 50);
+    await new Promise((resolve) => closed.close(resolve));
+    await broker.restart();
+    await until(() => receiver.server.problem === undefined && receiver.server.connected, { timeoutMs: 1_000 });
+
+    // It is lost again before it has lasted: there are as many quick tries as were left.
+    await broker.stop();
+    await new Promise<void>((resolve) => closed.listen(broker.port, '127.0.0.1', resolve));
+    await sleep((QUICK_TRIES - 20) * quickReconnectDelayMs(1) + 2_000);
+    expect(attemptsMs.length).toBeLessThan(QUICK_TRIES + 5);
+    expect(attemptsMs.at(-1)! - attemptsMs.at(-2)!).toBeGreaterThan(reconnectDelayMs(0, 0) - 50);
+    await new Promise((resolve) => closed.close(resolve));
+  }, 30_000);
 
   it('draws its delays from the upper half of 1 s, 2 s, 4 s … 60 s', () => {
     const spans = [0, 1, 2, 5, 6, 1000].map((failures) => [reconnectDelayMs(failures, 0), reconnectDelayMs(failures, 1)]);

@@ -3,7 +3,7 @@ import type { MqttSettings } from '@tallystick/config';
 import { type CustomTransportStrategy, MqttContext, ServerMqtt } from '@nestjs/microservices';
 import { connect, type ErrorWithSubackPacket, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { AcknowledgementWindow, type Receipt } from './acknowledgement-window.js';
-import { connectOptions, protocolOptions, reconnectDelayMs } from './connect-options.js';
+import { connectOptions, protocolOptions, QUICK_TRIES, quickReconnectDelayMs, reconnectDelayMs, STEADY_MS } from './connect-options.js';
 import { deduplicationKeyOf } from './deduplication-key.js';
 import { discardSession } from './discard-session.js';
 import { sayGoodbye } from './say-goodbye.js';
@@ -112,6 +112,12 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
   /** Packets taken, over all connections. */
   private taken = 0;
   private failures = 0;
+  /** How many more tries follow quickly; then each failure makes the wait longer. */
+  private quickTries = 0;
+  /** Monotonic ms; undefined while there is no connection. */
+  private connectedAtMs: number | undefined;
+  /** The reason of the last warning since there was a connection. */
+  private warned: string | undefined;
   private subscribed = false;
   private connections = 0;
   /** Told when the broker resumes the session: it sends again what connections before this one left unacknowledged. */
@@ -165,10 +171,13 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
         this.logger.log('the broker does not speak MQTT 5; trying 3.1.1');
         Object.assign(client.options, protocolOptions(4, this.deferred.maxUnacknowledged));
       } else {
-        this.logger.warn(`broker: ${this.problem}`);
+        this.warnOfTry(this.problem);
       }
     });
   }
+
+  /** Nest's has a line for each try. */
+  override registerReconnectListener(): void {}
 
   /** Marks messages as stored and sends the acknowledgements that are due. Those of an earlier connection are dropped. */
   acknowledge(receipts: Iterable<Receipt | undefined>): void {
@@ -324,6 +333,8 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
 
   private onConnect(client: MqttClient, connack: IConnackPacket): void {
     this.failures = 0;
+    this.connectedAtMs = performance.now();
+    this.warned = undefined;
     this.onOffer({ ...connack.properties, protocolVersion: client.options.protocolVersion === 5 ? 5 : 4 });
     // A resumed session still has the subscriptions that this process made; subscribing again would replay retained messages. Not so the
     // shared ones, which bring none: Mosquitto (up to 2.1 at least) does not save them, and resumes the session without them.
@@ -382,7 +393,18 @@ export class DeferredAckMqttServer extends ServerMqtt implements CustomTransport
     this.window = new AcknowledgementWindow(this.connections);
     this.forgetWaiting();
     this.problem ??= 'the connection to the broker is lost';
-    client.options.reconnectPeriod = reconnectDelayMs(this.failures++);
+    if (this.connectedAtMs !== undefined) {
+      if (!client.disconnecting) this.logger.log(`${this.problem}; trying to reconnect`);
+      if (performance.now() - this.connectedAtMs >= STEADY_MS) this.quickTries = QUICK_TRIES;
+      this.connectedAtMs = undefined;
+    }
+    client.options.reconnectPeriod = this.quickTries-- > 0 ? quickReconnectDelayMs() : reconnectDelayMs(this.failures++);
+  }
+
+  /** A line for each reason, and for each try only when they are seldom. */
+  private warnOfTry(reason: string): void {
+    if (this.quickTries <= 0 || reason !== this.warned) this.logger.warn(`broker: ${reason}`);
+    this.warned = reason;
   }
 }
 

@@ -87,6 +87,19 @@ describe('simulate', () => {
     expect(await simulation).toMatchObject({ published: 1_000, acknowledged: 1_000 });
   });
 
+  it('goes on when a restarted broker lets it in only later, as that of the compose file does', async () => {
+    const configLines = ['allow_anonymous true'];
+    const broker = await startTestBroker({ configLines });
+    const simulation = simulate(optionsFor(broker.url, { rate: 500, count: 1_000 }), outputs());
+    await sleep(500);
+    configLines[0] = 'allow_anonymous false';
+    await broker.restart();
+    await sleep(2_500);
+    configLines[0] = 'allow_anonymous true';
+    await broker.restart();
+    expect(await simulation).toMatchObject({ published: 1_000, acknowledged: 1_000 });
+  });
+
   it('stops when asked, with an answer to everything', async () => {
     const broker = await startTestBroker();
     const stop = new AbortController();
