@@ -30,10 +30,11 @@ const ROWS = [
                          received_at, qos, retained)
    SELECT (left(uuidv7_floor(t)::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, b.batch_id, n / 2000,
      'tenant-' || lpad((n % 50)::text, 2, '0'), 'line' || n % 2000 % 7, 'DEVICE_' || lpad((n % 2000)::text, 4, '0'), 'veep/x',
-     encode(sha256(n::text::bytea), 'hex'), jsonb_build_object('n', n, 'unit', 'kWh'), convert_to('{"n": ' || n || ', "unit": "kWh"}', 'UTF8'), 20,
+     encode(sha256(n::text::bytea), 'hex'), raw_data, convert_to(raw_data::text, 'UTF8'), octet_length(raw_data::text),
      decode(repeat('00', 16), 'hex'), t, 1, false
    FROM generate_series(0, 99999) n
-   CROSS JOIN LATERAL (SELECT now() - interval '2 days' + n * interval '1.72 s' AS t) x
+   CROSS JOIN LATERAL (SELECT now() - interval '2 days' + n * interval '1.72 s' AS t,
+     jsonb_build_object('n', n, 'unit', 'kWh', 'fortieth', n % 40, 'thousandth', n % 1000) AS raw_data) x
    JOIN (SELECT batch_id, row_number() OVER (ORDER BY batch_id) - 1 AS place FROM batches) b ON b.place = n % 2000`,
   `INSERT INTO rejected_messages (rejection_id, received_at, tenant_id, topic, payload, payload_size, payload_hash, reason, receiver, qos)
    SELECT gen_random_uuid(), now() - interval '2 days' + n * interval '8 s', CASE WHEN n % 3 > 0 THEN 'tenant-' || lpad((n % 50)::text, 2, '0') END,
@@ -43,6 +44,7 @@ const ROWS = [
 ];
 
 const deviceOf = ({ text }: JsonText) => (JSON.parse(text) as MessageSummary).deviceId;
+const idOf = ({ text }: JsonText) => (JSON.parse(text) as MessageSummary).messageId;
 
 /** As many rows as this at most are read, of 100,000 messages, for a page of 50. */
 const FEW = 3_000;
@@ -118,21 +120,118 @@ describe('a list that is asked for as the role of the API', () => {
 
   describe('by JSON, of the whole platform', () => {
     const search = (read: Reader, filter: MessagesFilter) => listMessages(read, { from: hoursAgo(60), ...filter }, list(['uuid']));
+    /** What the messages have been read by so far: scans of JSON indexes, and rows of tables and of other indexes. */
+    const readSoFar = async (read: Reader) => {
+      const [counters] = await read<{ jsonScans: number; rowsScanned: number }>(
+        `SELECT (sum(pg_stat_get_xact_numscans(indexes.oid)) FILTER (WHERE amname = 'gin'))::int AS "jsonScans",
+           (sum(pg_stat_get_xact_tuples_returned(indexes.oid)) FILTER (WHERE amname <> 'gin')
+            + (SELECT sum(pg_stat_get_xact_tuples_returned(inhrelid)) FROM pg_inherits WHERE inhparent = 'messages'::regclass))::int AS "rowsScanned"
+         FROM pg_inherits JOIN pg_index ON indrelid = inhrelid JOIN pg_class indexes ON indexes.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+         WHERE inhparent = 'messages'::regclass`,
+      );
+      return counters!;
+    };
+    const searched = async (read: Reader, filter: MessagesFilter) => {
+      const before = await readSoFar(read);
+      const { items } = await search(read, filter);
+      const after = await readSoFar(read);
+      return {
+        ids: items.map(idOf),
+        jsonScans: after.jsonScans - before.jsonScans,
+        rowsScanned: after.rowsScanned - before.rowsScanned,
+      };
+    };
+
+    /** As the owner, which sees all. */
+    const plainly = async (contained: string) => {
+      const { rows } = await sql.query<{ id: string }>(
+        `SELECT message_id AS id FROM messages WHERE raw_data @> $1 ORDER BY message_id DESC LIMIT 50`,
+        [contained],
+      );
+      return rows.map(({ id }) => id);
+    };
 
     it('finds a rare one by the index of raw_data', async () => {
-      const { found, indexScans, rowsScanned } = await reading(null, async (read) => {
-        const { items } = await search(read, { data: '{"n":4711}' });
-        const [scans] = await read<{ indexScans: number; rowsScanned: number }>(
-          `SELECT sum(pg_stat_get_xact_numscans(i.indexrelid)) FILTER (WHERE a.amname = 'gin')::int AS "indexScans",
-             (SELECT sum(pg_stat_get_xact_tuples_returned(inhrelid))::int FROM pg_inherits WHERE inhparent = 'messages'::regclass) AS "rowsScanned"
-           FROM pg_inherits JOIN pg_index i ON i.indrelid = inhrelid JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-           WHERE inhparent = 'messages'::regclass`,
-        );
-        return { found: items.map(deviceOf), ...scans! };
+      const { ids, jsonScans, rowsScanned } = await reading(null, (read) => searched(read, { data: '{"n":4711}' }));
+      expect(ids).toEqual(await plainly('{"n":4711}'));
+      expect(ids).toHaveLength(1);
+      expect(rowsScanned).toBeLessThan(FEW);
+      expect(jsonScans).toBeGreaterThan(0);
+    });
+
+    describe('although PostgreSQL has no idea how many there are', () => {
+      const statistics = (target: number) =>
+        sql.query(`DO $$ DECLARE partition regclass; BEGIN
+          FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'messages'::regclass LOOP
+            EXECUTE format('ALTER TABLE %s ALTER raw_data SET STATISTICS ${target}', partition);
+            DELETE FROM pg_statistic WHERE starelid = partition;
+            EXECUTE format('ANALYZE %s', partition);
+          END LOOP;
+        END $$`);
+      beforeAll(() => statistics(0));
+      afterAll(() => statistics(-1));
+
+      it.each([
+        ['one', '{"n":4711}', 1],
+        ['none', '{"n":-1}', 0],
+        ['some, of all days', '{"thousandth":5}', 50],
+      ])('finds %s by the index', async (_, data, count) => {
+        const { ids, jsonScans, rowsScanned } = await reading(null, (read) => searched(read, { data }));
+        expect(ids).toEqual(await plainly(data));
+        expect(ids).toHaveLength(count);
+        expect(rowsScanned).toBeLessThan(FEW);
+        expect(jsonScans).toBeGreaterThan(0);
       });
-      expect(found).toEqual(['DEVICE_0711']);
-      expect(rowsScanned).toBeLessThan(500);
-      expect(indexScans).toBeGreaterThan(0);
+
+      it.each([
+        ['in every message', '{"unit":"kWh"}', 'none'],
+        ['in one of 40, more than the index is asked for', '{"fortieth":0}', 'some'],
+      ])('finds the newest of what is %s', async (_, data, jsonScans) => {
+        const found = await reading(null, (read) => searched(read, { data }));
+        expect(found.ids).toEqual(await plainly(data));
+        expect(found.ids).toHaveLength(50);
+        expect(found.jsonScans > 0 ? 'some' : 'none').toBe(jsonScans);
+      });
+
+      it('narrows by tenant, site and time', async () => {
+        const filter = { data: '{"fortieth":0}', tenantId: 'tenant-00', siteId: 'line3', from: hoursAgo(40), to: hoursAgo(20) };
+        const { ids } = await reading(null, (read) => searched(read, filter));
+        const { rows } = await sql.query<{ id: string }>(
+          `SELECT message_id AS id FROM messages WHERE raw_data @> '{"fortieth":0}' AND tenant_id = 'tenant-00' AND site_id = 'line3'
+             AND message_id >= uuidv7_floor($1) AND message_id < uuidv7_floor($2) ORDER BY message_id DESC LIMIT 50`,
+          [filter.from, filter.to],
+        );
+        expect(rows.length).toBeGreaterThan(0);
+        expect(ids).toEqual(rows.map(({ id }) => id));
+      });
+
+      it.each(['{"n":4711}', '{"thousandth":5}', '{"fortieth":0}', '{"unit":"kWh"}'])(
+        'finds %s in a day without the index too',
+        async (data) => {
+          await sql.query(`BEGIN; DO $$ DECLARE name text; BEGIN
+          FOR name IN SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%USING gin (raw_data%' LIMIT 2 LOOP EXECUTE 'DROP INDEX ' || name; END LOOP;
+          END $$; SELECT set_config('app.platform', 'on', true)`);
+          try {
+            const { rows } = await sql.query<{ id: string }>(
+              `SELECT id FROM messages_containing($1, uuidv7_floor($2), NULL, NULL, NULL, 50) id ORDER BY id DESC`,
+              [data, hoursAgo(60)],
+            );
+            expect(rows.map(({ id }) => id)).toEqual(await plainly(data));
+          } finally {
+            await sql.query('ROLLBACK');
+          }
+        },
+      );
+    });
+
+    it.each(['{"n":4711}', '{"fortieth":0}', '{"unit":"kWh"}'])('leaves the settings of its caller as they were after %s', async (data) => {
+      await reading(null, async (read) => {
+        await read(`SELECT set_config('enable_seqscan', 'off', true)`);
+        const settings = () => read(`SELECT name, setting FROM pg_settings ORDER BY name`);
+        const before = await settings();
+        await search(read, { data });
+        expect(await settings()).toEqual(before);
+      });
     });
 
     it('finds a common one, newest first, up to the page', async () => {

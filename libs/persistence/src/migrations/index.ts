@@ -15,6 +15,7 @@ import { DefinerTriggers1793000000014 } from './1793000000014-definer-triggers.j
 import { QuarantineReplay1793000000015 } from './1793000000015-quarantine-replay.js';
 import { Alerts1793000000016 } from './1793000000016-alerts.js';
 import { ReceiverSlots1793000000017 } from './1793000000017-receiver-slots.js';
+import { JsonSearch1793000000018 } from './1793000000018-json-search.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -35,4 +36,5 @@ export const migrations = [
   QuarantineReplay1793000000015,
   Alerts1793000000016,
   ReceiverSlots1793000000017,
+  JsonSearch1793000000018,
 ];
