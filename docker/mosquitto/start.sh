@@ -7,7 +7,7 @@ umask 077
 config=/mosquitto/config
 secrets=/run/secrets
 run=/run/mosquitto
-# How often it is said that devices still wait, and how long a missed subscription may keep them waiting.
+# How often it is said that devices still wait.
 patience_s=60
 
 case ${AWAIT_BRIDGE:=true} in
@@ -42,30 +42,27 @@ let_in() {
   grep -E "$@" "$run/users" >"$run/passwd.$$" || [ $? -eq 1 ]
   mv "$run/passwd.$$" "$run/passwd"
 }
-watching='^(tallystick-watcher|healthcheck|gate):'
-services='^(tallystick-watcher|healthcheck|gate|ingest-bridge):'
 let_all_in() {
   let_in -v '^gate:'
 }
 
-# A line for each subscription, from its own on.
+# A line for each subscription, and one for how many shared ones there are: at once, and when it changes, up to sys_interval late.
 listen() {
-  XDG_CONFIG_HOME="$run/gate" mosquitto_sub -p 1884 -i gate -t '$SYS/broker/log/M/subscribe' -W "$patience_s" 2>/dev/null
+  XDG_CONFIG_HOME="$run/gate" mosquitto_sub -p 1884 -i gate -v -W "$patience_s" \
+    -t '$SYS/broker/log/M/subscribe' -t '$SYS/broker/shared_subscriptions/count' 2>/dev/null
 }
 
-# Lets the bridges in when it sees every subscription, and the devices when it has seen a bridge's. Runs beside the broker, whose process
-# has the number of this shell. What it says is not for stdout, where Mosquitto 2.0 writes by the block and would cut it in two.
+# Lets the devices in when a bridge has subscribed. Runs beside the broker, whose process has the number of this shell. What it says is
+# not for stdout, where Mosquitto 2.0 writes by the block and would cut it in two. It sends SIGHUP once and no more: a second one may
+# crash a Mosquitto of before August 2025 that has saved sessions of clients that are away.
 keep_gate() {
   echo 'Devices are let in only when a bridge has subscribed.' >&2
   said_s=$(date +%s)
   while [ ! -e "$run/open" ] && kill -0 $$; do
-    listen | while read -r line; do
-      case $line in
-      *': gate 0 $SYS/broker/log/M/subscribe')
-        let_in "$services"
-        kill -HUP $$
-        ;;
-      *' '[12]' $share/'*)
+    listen | while read -r topic line; do
+      case "$topic $line" in
+      # The count is for a line that came before we listened.
+      '$SYS/broker/log/M/subscribe '*' '[12]' $share/'* | '$SYS/broker/shared_subscriptions/count '[1-9]*)
         # Before the file is made, so that a reload meanwhile makes it too.
         : >"$run/open"
         let_all_in
@@ -76,17 +73,13 @@ keep_gate() {
       esac
     done
     [ ! -e "$run/open" ] || break
-    # Not connected yet, or ended by its patience, or killed. What it may have missed must come again, so a bridge that is there begins anew.
-    if grep -q '^ingest-bridge:' "$run/passwd"; then
-      let_in "$watching"
-      kill -HUP $$
-    fi
+    # Not connected yet, or ended by its patience, or killed.
     now_s=$(date +%s)
     if [ $((now_s - said_s)) -ge "$patience_s" ]; then
       echo 'Devices still wait: no bridge has subscribed yet.' >&2
       said_s=$now_s
     fi
-    sleep 0.1
+    sleep 0.02
   done
 }
 
@@ -113,16 +106,16 @@ cp "$config/acl" "$run/acl"
 if [ "${1:-}" = reload ]; then
   if [ -e "$run/open" ]; then
     let_all_in
+    kill -HUP 1
   else
-    echo 'Devices still wait for a bridge to subscribe; what is in passwd counts from then on.'
+    echo 'Devices still wait for a bridge to subscribe; what was changed counts from then on.'
   fi
-  kill -HUP 1
   exit
 fi
 
 if [ "$AWAIT_BRIDGE" = true ]; then
   rm -f "$run/open"
-  let_in "$watching"
+  let_in '^(ingest-bridge|tallystick-watcher|healthcheck|gate):'
   keep_gate &
 else
   : >"$run/open"
