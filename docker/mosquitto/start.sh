@@ -77,13 +77,16 @@ keep_gate() {
     done
     [ ! -e "$run/open" ] || break
     # Not connected yet, or ended by its patience, or killed. What it may have missed must come again, so a bridge that is there begins anew.
+    reason='no bridge has subscribed yet.'
     if grep -q '^ingest-bridge:' "$run/passwd"; then
       let_in "$watching"
       kill -HUP $$
+    else
+      reason="the broker's log is not heard. acl must have the lines of gate, mosquitto.conf log_dest topic and log_type subscribe."
     fi
     now_s=$(date +%s)
     if [ $((now_s - said_s)) -ge "$patience_s" ]; then
-      echo 'Devices still wait: no bridge has subscribed yet.' >&2
+      echo "Devices still wait: $reason" >&2
       said_s=$now_s
     fi
     sleep 0.1

@@ -27,18 +27,20 @@ export class ComposeBroker {
 
   /**
    * `secrets` is a folder of make-secrets.sh; `devices` are users with their passwords, as an operator puts them into `passwd`.
-   * With `awaitBridge`, as in the compose file, devices are let in when a bridge of a group has subscribed.
+   * With `awaitBridge`, as in the compose file, devices are let in when a bridge of a group has subscribed. `without` is a line that an
+   * operator's files lack.
    */
   static async start(
     secrets: string,
     devices: Record<string, string>,
-    { awaitBridge = true, patienceS = 60 }: { awaitBridge?: boolean; patienceS?: number } = {},
+    { awaitBridge = true, patienceS = 60, without = '' }: { awaitBridge?: boolean; patienceS?: number; without?: string } = {},
   ): Promise<ComposeBroker> {
     const dir = mkdtempSync(join(tmpdir(), 'compose-broker-'));
     const ports = { devices: await freePort(), services: await freePort() };
     for (const folder of ['config', 'run', 'data']) mkdirSync(join(dir, folder));
     for (const name of ['start.sh', 'mosquitto.conf', 'acl']) {
       const text = readFileSync(join('docker/mosquitto', name), 'utf8')
+        .replace(without, '')
         .replaceAll('/mosquitto/config', join(dir, 'config'))
         .replaceAll('/mosquitto/data/', `${join(dir, 'data')}/`)
         .replaceAll('/run/mosquitto', join(dir, 'run'))

@@ -279,6 +279,15 @@ describe('the gate of docker/mosquitto', () => {
     await Promise.all([bridge, meter].map((client) => client.endAsync()));
   });
 
+  it.each(['topic read $SYS/broker/log/M/subscribe\n', 'log_type subscribe\n', 'log_dest topic\n'])(
+    'says what is missing when it hears no log: %j',
+    async (without) => {
+      const broker = await ComposeBroker.start(secrets, passwordsOf(METER), { patienceS: 1, without });
+      await until(() => broker.log.includes(`Devices still wait: the broker's log is not heard. acl must have the lines of gate`));
+      expect(await refused(connectTo(broker, BRIDGE))).toBe(NOT_AUTHORIZED);
+    },
+  );
+
   it('listens as a user who reads subscriptions in the log, and may do nothing else', async () => {
     const broker = await startBroker();
     await bridgeTo(broker).then((bridge) => bridge.endAsync());
