@@ -76,7 +76,7 @@ keep_gate() {
     # Not connected yet, or ended by its patience, or killed.
     now_s=$(date +%s)
     if [ $((now_s - said_s)) -ge "$patience_s" ]; then
-      echo 'Devices still wait: no bridge has subscribed yet.' >&2
+      echo 'Devices still wait: no bridge has subscribed yet, or acl lacks the lines of gate.' >&2
       said_s=$now_s
     fi
     sleep 0.02

@@ -79,13 +79,15 @@ export class ComposeProject {
   start(name: string, { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {}): Promise<RunningApp> {
     const service = this.services[name]!;
     const image = service.build!.target as AppName;
-    const [node, maps, main] = dockerTargets().get(image)!.entrypoint;
+    const [node, maps, ...options] = dockerTargets().get(image)!.entrypoint;
+    const main = options.pop();
     // startApp's own beginning
     expect([node, maps]).toEqual(['node', '--enable-source-maps']);
     const secrets = join(this.dir, 'secrets');
     const environment: Record<string, string> = { NODE_ENV: 'production', HOST: '0.0.0.0', ...environmentOf(service, secrets) };
     if (environment['DATABASE_HOST']) Object.assign(environment, { DATABASE_HOST: '127.0.0.1', DATABASE_PORT: String(this.databasePort) });
     if (environment['MQTT_URL']) environment['MQTT_URL'] = this.broker.servicesUrl;
+    if (options.length > 0) environment['NODE_OPTIONS'] = options.join(' ');
     const command = (service.command ?? []).map((arg) => arg.replace('/run/secrets', secrets));
     return startApp(
       image,

@@ -235,7 +235,7 @@ describe('the gate of docker/mosquitto', () => {
     expect([bridge.connected, watcher.connected]).toEqual([true, true]);
     // What a broker saves with its session, so that nobody needs to wait for it.
     await bridge.subscribeAsync(TELEMETRY, { qos: 1 });
-    await until(() => broker.log.includes('Devices still wait: no bridge has subscribed yet.'));
+    await until(() => broker.log.includes('Devices still wait: no bridge has subscribed yet'));
     await expectShut();
     expect(broker.log).not.toContain('let in now');
 

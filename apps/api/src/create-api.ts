@@ -1,11 +1,11 @@
 import type { NestApplicationOptions } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import { ExpressServer } from '@tallystick/observability';
 import type { NextFunction, Request, Response } from 'express';
 import type { ApiConfig } from './api.config.js';
 import { ApiModule } from './api.module.js';
 import { answerOptions } from './http/allowed-methods.js';
-import { ExpressServer } from './http/express-server.js';
 import { HttpMetrics } from './http/http-metrics.js';
 import { knownHost } from './http/known-host.js';
 import { readableQuery } from './http/readable-query.js';

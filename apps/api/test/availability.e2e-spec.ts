@@ -1,6 +1,7 @@
 import { createServer, connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createEmptyDatabase, createTestDatabase, FaultProxy, startApp, until } from '@tallystick/testing';
 import pg from 'pg';
 import { makeKey } from './api.js';
@@ -168,6 +169,27 @@ describe('availability', () => {
     expect(await backend()).toEqual(expect.arrayContaining(before));
     await blocker.end();
     expect(await app.stop()).toBe(0);
+  });
+
+  it('stops at once although connections are never idle, have sent nothing, or half of a request', async () => {
+    const { url, status } = await prepared();
+    const app = await startApp('api', { DATABASE_URL: url });
+    await app.waitForReady();
+    const { hostname, port } = new URL(app.url);
+    const post = `POST /api/v1/session HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{`;
+    for (const sent of ['', 'GET /readyz HTTP/1.1\r\n', post])
+      connect(Number(port), hostname, function (this: Socket) {
+        this.on('error', () => undefined).write(sent);
+      });
+    const askOn = async () => {
+      while (true) await status(`${app.url}/api/v1/batches`);
+    };
+    const asking = [1, 2, 3, 4].map(() => askOn().catch(() => 'refused'));
+    await sleep(500);
+    const askedAt = Date.now();
+    expect(await app.stop()).toBe(0);
+    expect(Date.now() - askedAt).toBeLessThan(4_000);
+    expect(await Promise.all(asking)).toEqual(asking.map(() => 'refused'));
   });
 
   it('does not start on a schema that is too old, and says what to run', async () => {

@@ -1,6 +1,6 @@
 import { NestFactory } from '@nestjs/core';
 import { DeferredAckMqttServer } from '@tallystick/mqtt';
-import { runApp } from '@tallystick/observability';
+import { ExpressServer, runApp } from '@tallystick/observability';
 import { DatabaseConnection, PartitionKeeper } from '@tallystick/persistence';
 import { BrokerWatcherConfig } from './broker-watcher.config.js';
 import { BrokerWatcherModule } from './broker-watcher.module.js';
@@ -18,7 +18,7 @@ await runApp({
   heapGrowingPercent: 50,
   config: BrokerWatcherConfig,
   create: async (config, options) => {
-    const app = await NestFactory.create(BrokerWatcherModule.forRoot(config), options);
+    const app = await NestFactory.create(BrokerWatcherModule.forRoot(config), new ExpressServer(), options);
     app.connectMicroservice({ strategy: app.get(DeferredAckMqttServer) });
     return app;
   },

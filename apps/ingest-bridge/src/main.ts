@@ -1,7 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DeferredAckMqttServer } from '@tallystick/mqtt';
-import { runApp } from '@tallystick/observability';
+import { ExpressServer, runApp } from '@tallystick/observability';
 import { DatabaseConnection, PartitionKeeper } from '@tallystick/persistence';
 import { KeyExpiry } from './committing/key-expiry.js';
 import { TelemetryRepository } from './committing/telemetry.repository.js';
@@ -37,7 +37,7 @@ await runApp({
   heapGrowingPercent: 50,
   config: IngestBridgeConfig,
   create: async (config, options) => {
-    const app = await NestFactory.create(IngestBridgeModule.forRoot(config), options);
+    const app = await NestFactory.create(IngestBridgeModule.forRoot(config), new ExpressServer(), options);
     app.connectMicroservice({ strategy: app.get(DeferredAckMqttServer) });
     return app;
   },

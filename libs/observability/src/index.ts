@@ -1,5 +1,6 @@
 export { databaseCheck } from './database-check.js';
 export { EXIT_CONFIGURATION, EXIT_OK, EXIT_SHUTDOWN_TIMEOUT, EXIT_SOFTWARE, EXIT_UNAVAILABLE, exitCodeOf } from './exit-codes.js';
+export { ExpressServer } from './express-server.js';
 export { FatalError } from './fatal-error.js';
 export { createLogger, JsonLogger } from './json-logger.js';
 export { Lifecycle } from './lifecycle.js';

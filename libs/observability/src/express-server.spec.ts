@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { IncomingMessage, type Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import type { Express } from 'express';
 import { ExpressServer } from './express-server.js';
 
@@ -25,4 +25,20 @@ describe('ExpressServer', () => {
     ]);
     await new Promise((closed) => server.close(closed));
   });
+
+  it.each(['', 'GET / HTTP/1.1\r\n', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{'])(
+    'is closed although it waits behind %j',
+    async (sent) => {
+      const adapter = new ExpressServer();
+      adapter.initHttpServer();
+      const server = adapter.getHttpServer() as Server;
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      const arrived = once(server, sent.startsWith('POST') ? 'request' : 'connection');
+      const connection = connect((server.address() as AddressInfo).port, '127.0.0.1');
+      connection.on('error', () => undefined).write(sent);
+      await arrived;
+      await adapter.close();
+      expect(server.listening).toBe(false);
+    },
+  );
 });

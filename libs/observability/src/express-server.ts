@@ -1,4 +1,5 @@
 import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express } from 'express';
 
@@ -7,12 +8,25 @@ import type { Express } from 'express';
  * answer, and keeps what hangs on it until the next full collection. So here both are made with Express' prototype.
  */
 export class ExpressServer extends ExpressAdapter {
+  private readonly connections = new Set<Socket & { _httpMessage?: ServerResponse | null }>();
+
   override initHttpServer(): void {
     const express = this.getInstance<Express>();
     this.httpServer = createServer(
       { IncomingMessage: made(IncomingMessage, express.request), ServerResponse: made(ServerResponse, express.response) },
       express,
     );
+    this.httpServer.on('connection', (connection: Socket) => {
+      this.connections.add(connection);
+      connection.once('close', () => this.connections.delete(connection));
+    });
+  }
+
+  /** Ends what has sent no request, or half of one: nothing has begun for it, and Node would wait for the rest. */
+  override close(): Promise<unknown> | undefined {
+    const closed = super.close();
+    for (const connection of this.connections) if (!connection._httpMessage?.req.complete) connection.destroy();
+    return closed;
   }
 }
 
