@@ -14,8 +14,8 @@ const DRAIN_LIMIT_MS = 6_000;
 
 await runApp({
   name: 'broker-watcher',
-  // At 4,000 lines/s 183 MB instead of 242.
-  heapGrowingPercent: 50,
+  // By itself V8 waits for hundreds of MB before it collects. At 4,000 lines/s 183 MB instead of 242.
+  v8Options: ['--heap-growing-percent=50'],
   config: BrokerWatcherConfig,
   create: async (config, options) => {
     const app = await NestFactory.create(BrokerWatcherModule.forRoot(config), new ExpressServer(), options);

@@ -33,8 +33,8 @@ const draining = slotToDrain(process.argv);
 
 await runApp({
   name: 'ingest-bridge',
-  // At full rate 209 MB instead of 339, for the same CPU time.
-  heapGrowingPercent: 50,
+  // By itself V8 waits for hundreds of MB before it collects. At full rate 209 MB instead of 339, for the same CPU time.
+  v8Options: ['--heap-growing-percent=50'],
   config: IngestBridgeConfig,
   create: async (config, options) => {
     const app = await NestFactory.create(IngestBridgeModule.forRoot(config), new ExpressServer(), options);

@@ -5,7 +5,8 @@ import type { Express } from 'express';
 
 /**
  * Express gives each request and response its own prototype. Doing so to an object that another class has made costs V8 a quarter of a small
- * answer, and keeps what hangs on it until the next full collection. So here both are made with Express' prototype.
+ * answer, and keeps what hangs on it until the next full collection. So here both are made with Express' prototype. Nest's options of an
+ * HTTP server (`httpsOptions`, `forceCloseConnections`, `return503OnClosing`) are of no effect.
  */
 export class ExpressServer extends ExpressAdapter {
   private readonly connections = new Set<Socket & { _httpMessage?: ServerResponse | null }>();
@@ -13,7 +14,7 @@ export class ExpressServer extends ExpressAdapter {
   override initHttpServer(): void {
     const express = this.getInstance<Express>();
     this.httpServer = createServer(
-      { IncomingMessage: made(IncomingMessage, express.request), ServerResponse: made(ServerResponse, express.response) },
+      { IncomingMessage: withPrototype(IncomingMessage, express.request), ServerResponse: withPrototype(ServerResponse, express.response) },
       express,
     );
     this.httpServer.on('connection', (connection: Socket) => {
@@ -31,7 +32,7 @@ export class ExpressServer extends ExpressAdapter {
 }
 
 /** Node's own constructors are functions, not classes: they can be called for an object that is there already. */
-function made<Constructor extends typeof IncomingMessage | typeof ServerResponse>(
+function withPrototype<Constructor extends typeof IncomingMessage | typeof ServerResponse>(
   constructor: Constructor,
   prototype: object,
 ): Constructor {

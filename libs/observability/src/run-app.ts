@@ -13,11 +13,8 @@ export interface AppDefinition<C extends { readonly http: HttpSettings }> {
   /** Name of the service in log lines. */
   readonly name: string;
   readonly config: new () => C;
-  /**
-   * By how much the heap may grow before V8 collects it. By itself it waits for hundreds of MB, because memory is cheap to it; some apps
-   * have a promised bound.
-   */
-  readonly heapGrowingPercent?: number;
+  /** Options of V8 for this app, each with its reason where it is given. */
+  readonly v8Options?: readonly string[];
   /** Makes the Nest app with the given options; does not listen, does not wait for database or broker. */
   create(config: Readonly<C>, options: NestApplicationOptions): Promise<INestApplication>;
   /** After HTTP answers, so that probes do while this waits: `startAllMicroservices()` and the like. */
@@ -38,7 +35,7 @@ export async function runApp<C extends { readonly http: HttpSettings }>(definiti
     process.stdout.write(`${printSettings(config, process.env)}\n`, () => process.exit(EXIT_OK));
     return;
   }
-  if (definition.heapGrowingPercent !== undefined) setFlagsFromString(`--heap-growing-percent=${definition.heapGrowingPercent}`);
+  definition.v8Options?.forEach((option) => setFlagsFromString(option));
   const logger = createLogger(definition.name, config.http.logLevel);
   const fail = (message: string, error: unknown): never => {
     logger.fatal(message, error instanceof Error ? error : new Error(String(error)));

@@ -40,11 +40,13 @@ export function latestValue(broker: string, metric: string): string {
   )`;
 }
 
+/** Up to when a broker is rolled up, of `broker_metric_roll_ups r`. While late values wait for it, a roll-up counts up to the first of them. */
+const ROLLED_UNTIL = `
+  least(r.rolled_until, (SELECT min(l.ts) FROM broker_metrics_late l WHERE l.broker = r.broker AND l.ts >= coalesce(r.raw_from, '-infinity')))`;
+
 /** Values from here on may be in no hour of the roll-up yet; those before are, each with its metric. */
 const NOT_ROLLED_UP = `
-  SELECT coalesce((
-    SELECT date_trunc('hour', least(rolled_until, (SELECT min(ts) FROM broker_metrics_late WHERE broker = $1)), 'UTC')
-    FROM broker_metric_roll_ups WHERE broker = $1), '-infinity') AS since`;
+  SELECT coalesce((SELECT date_trunc('hour', ${ROLLED_UNTIL}, 'UTC') FROM broker_metric_roll_ups r WHERE r.broker = $1), '-infinity') AS since`;
 
 /**
  * The latest value of each metric, by name: one step in the index from each name to the next, of those with hours and of those with
@@ -98,11 +100,10 @@ export async function findSeries(read: Reader, broker: string, request: SeriesRe
   return { metric, as, from: new Date(fromMs), to, stepMs, resolution, points };
 }
 
-/** A broker that is not rolled up has all there is in its values. While late values wait for it, a roll-up counts up to the first of them. */
+/** A broker that is not rolled up has all there is in its values. */
 async function findCoverage(read: Reader, broker: string): Promise<Coverage> {
   const [row] = await read<{ rolledUntil: Date; rawFrom: Date | null; minutesFrom: Date | null }>(
-    `SELECT least(r.rolled_until, (SELECT min(l.ts) FROM broker_metrics_late l WHERE l.broker = r.broker AND l.ts >= coalesce(r.raw_from, '-infinity')))
-       AS "rolledUntil", r.raw_from AS "rawFrom", r.minutes_from AS "minutesFrom"
+    `SELECT ${ROLLED_UNTIL} AS "rolledUntil", r.raw_from AS "rawFrom", r.minutes_from AS "minutesFrom"
      FROM broker_metric_roll_ups r WHERE r.broker = $1`,
     [broker],
   );
