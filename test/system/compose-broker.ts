@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, portInUse } from '@tallystick/embedded';
+import { freePort } from '@tallystick/embedded';
 import { onCleanUp, until } from '@tallystick/testing';
 
 const NOBODY = 65534;
+/** How start.sh refuses what it was given. */
+const EX_CONFIG = 78;
 const isRoot = process.getuid?.() === 0;
 /** Root's Mosquitto becomes nobody, as in libs/embedded: in its container it is an ordinary user too. */
 const ACCOUNT = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
@@ -70,7 +73,9 @@ export class ComposeBroker {
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => this.output.push(chunk.toString()));
     this.child = child;
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => (this.killOthers(), resolve(code ?? signal!))));
-    await until(async () => child.exitCode !== null || ((await portInUse(ports.devices)) && (await portInUse(ports.services))));
+    // Asked by connecting: whoever listens to see whether a port is taken, takes it from the broker.
+    await until(async () => child.exitCode !== null || ((await answers(ports.devices)) && (await answers(ports.services))));
+    if (child.exitCode !== null && child.exitCode !== EX_CONFIG) throw new Error(`the broker ended with ${child.exitCode}: ${this.log}`);
   }
 
   /** The published listener. */
@@ -144,6 +149,14 @@ export class ComposeBroker {
     this.child.kill('SIGTERM');
     return this.exited;
   }
+}
+
+/** Whether somebody takes connections at 127.0.0.1:`port`. */
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => (socket.destroy(), resolve(true)));
+    socket.once('error', () => resolve(false));
+  });
 }
 
 function writeDevices(dir: string, devices: Record<string, string>): void {
