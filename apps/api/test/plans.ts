@@ -1,4 +1,6 @@
-import type { Reader } from '../src/database/database.js';
+import pg from 'pg';
+import { prepareValue } from 'pg/lib/utils.js';
+import type { Planning, Reader } from '../src/database/database.js';
 
 export interface PlanNode {
   'Node Type': string;
@@ -13,13 +15,36 @@ export interface PlanNode {
 /** The plan nodes of all statements of a query, with what each has read. */
 export async function planned(read: Reader, query: (explaining: Reader) => Promise<unknown>): Promise<PlanNode[]> {
   const nodes: PlanNode[] = [];
-  const explaining = async <Row>(text: string, values: readonly unknown[] = []) => {
-    const [plan] = await read<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
+  const explaining = async <Row>(text: string, values: readonly unknown[] = [], planning: Planning = 'each time') => {
+    const [plan] = planning === 'once' ? await explainOnce(read, text, values) : await read<Explained>(`${EXPLAIN} ${text}`, values);
     collect(plan!['QUERY PLAN'][0]!.Plan, nodes);
     return read<Row>(text, values);
   };
   await query(Object.assign(explaining, { tenantId: read.tenantId }));
   return nodes;
+}
+
+const EXPLAIN = 'EXPLAIN (ANALYZE, FORMAT JSON)';
+
+interface Explained {
+  'QUERY PLAN': { Plan: PlanNode }[];
+}
+
+let prepared = 0;
+
+/** As it is planned for any values. */
+async function explainOnce(read: Reader, text: string, values: readonly unknown[]): Promise<Explained[]> {
+  const literals = values.map((value) => literal(prepareValue(value) as string | number | null));
+  const name = `planned_once_${++prepared}`;
+  await read(`PREPARE ${name} AS ${text}`);
+  await read(`SET LOCAL plan_cache_mode = force_generic_plan`);
+  const plan = await read<Explained>(`${EXPLAIN} EXECUTE ${name}${literals.length > 0 ? `(${literals.join(', ')})` : ''}`);
+  await read(`DEALLOCATE ${name}`);
+  return plan;
+}
+
+function literal(value: string | number | null): string {
+  return value === null ? 'NULL' : pg.escapeLiteral(String(value));
 }
 
 function collect(node: PlanNode, into: PlanNode[]): void {

@@ -5,10 +5,14 @@ interface Connection {
   query<Row extends object>(statement: { text: string; values: unknown[] }): Promise<QueryResult<Row>>;
 }
 
-/** Reads with the connection's own rights, inside the transaction that it is in. */
+/** Reads with the connection's own rights, inside the transaction that it is in, one statement after another. */
 export function readerOn(sql: Connection, tenantId: string | null = null): Reader {
-  const read = async <Row>(text: string, values: readonly unknown[] = []) =>
-    (await sql.query<Row & object>({ text, values: [...values] })).rows;
+  let last: Promise<unknown> = Promise.resolve();
+  const read = <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
+    const rows = last.then(async () => (await sql.query<Row & object>({ text, values: [...values] })).rows);
+    last = rows.catch(() => undefined);
+    return rows;
+  };
   return Object.assign(read, { tenantId });
 }
 

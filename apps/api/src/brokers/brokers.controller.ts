@@ -94,11 +94,10 @@ export class BrokersController {
   @ApiOkResponse({ description: 'The client.', type: ClientDetails })
   @Failures({ notFound: ['BROKER_NOT_FOUND', 'CLIENT_NOT_FOUND'] })
   async client(@Caller() caller: Principal, @Param() { broker, client }: ClientPath): Promise<ClientDetails> {
-    return this.of(caller, broker, async (read) => {
-      const details = await findClientDetails(read, broker, client);
-      if (!details) throw new Problem('CLIENT_NOT_FOUND', 'No client of this broker has ever had this id.');
-      return details;
-    });
+    const details = await this.database.read(caller, (read) => findClientDetails(read, broker, client));
+    if (details) return details;
+    await this.of(caller, broker, () => Promise.resolve());
+    throw new Problem('CLIENT_NOT_FOUND', 'No client of this broker has ever had this id.');
   }
 
   /**

@@ -49,22 +49,34 @@ const NOT_ROLLED_UP = `
   SELECT coalesce((SELECT date_trunc('hour', ${ROLLED_UNTIL}, 'UTC') FROM broker_metric_roll_ups r WHERE r.broker = $1), '-infinity') AS since`;
 
 /**
- * The latest value of each metric, by name: one step in the index from each name to the next, of those with hours and of those with
- * values that are not rolled up, which spares the days before.
+ * The latest value of each metric, by name. Among values that no hour has yet one step in the index leads from each metric to the next one's
+ * latest, which is the latest of all; another leads from name to name in the hours. What is in them alone is looked up.
  */
 export async function listMetrics(read: Reader, broker: string, list: ListRequest): Promise<Page<MetricValue>> {
   const [metric] = list.after ?? [];
-  const nextName = (after: string) => `least(
-    (SELECT metric FROM broker_metrics WHERE broker = $1 AND ${after} AND ts >= (SELECT since FROM not_rolled_up) ORDER BY metric LIMIT 1),
-    (SELECT metric FROM broker_metrics_1h WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1))`;
+  const nextValue = (after: string) => `
+    (SELECT metric, value, ts FROM broker_metrics WHERE broker = $1 AND ${after} AND ts >= (SELECT since FROM not_rolled_up)
+     ORDER BY metric, ts DESC LIMIT 1)`;
+  const nextHour = (after: string) => `(SELECT metric FROM broker_metrics_1h WHERE broker = $1 AND ${after} ORDER BY metric LIMIT 1)`;
+  const first = '($2::text IS NULL OR metric > $2)';
   const rows = await read<Omit<MetricValue, 'isCounter'>>(
-    `WITH RECURSIVE not_rolled_up AS MATERIALIZED (${NOT_ROLLED_UP}), names AS (
-       SELECT ${nextName('($2::text IS NULL OR metric > $2)')} AS name
+    `WITH RECURSIVE not_rolled_up AS MATERIALIZED (${NOT_ROLLED_UP}), recent AS (
+       ${nextValue(first)}
        UNION ALL
-       SELECT ${nextName('metric > name')} FROM names WHERE name IS NOT NULL
+       SELECT next.* FROM recent, LATERAL ${nextValue('metric > recent.metric')} next
+     ), hours AS (
+       ${nextHour(first)}
+       UNION ALL
+       SELECT next.* FROM hours, LATERAL ${nextHour('metric > hours.metric')} next
      )
-     SELECT name AS metric, value, ts, "isStale"
-     FROM (${HEARD}) heard, names CROSS JOIN LATERAL ${latestValue('$1', 'name')} latest
+     SELECT latest.*, "isStale"
+     FROM (${HEARD}) heard, (
+       SELECT * FROM recent
+       UNION ALL
+       SELECT hours.metric, silent.* FROM hours CROSS JOIN LATERAL ${latestValue('$1', 'hours.metric')} silent
+       WHERE hours.metric NOT IN (SELECT metric FROM recent)
+     ) latest
+     ORDER BY metric
      LIMIT $3`,
     [broker, metric, list.limit + 1],
     'once',

@@ -21,12 +21,12 @@ interface Column {
 const preparedOn = new WeakMap<Connection, Map<string, Column[]>>();
 
 /**
- * Sends statements in one message and resolves with the rows of the last. When one fails, those behind it are not run. Outside of BEGIN and
+ * Sends statements in one message and resolves with the rows of each. When one fails, those behind it are not run. Outside of BEGIN and
  * COMMIT they are a transaction of their own. Rejects after `limitMs` without an answer; then the connection must be thrown away.
  */
-export function exchange<Row>(client: PoolClient, statements: readonly Statement[], limitMs: number): Promise<Row[]> {
+export function exchange(client: PoolClient, statements: readonly Statement[], limitMs: number): Promise<unknown[][]> {
   return new Promise((resolve, reject) => {
-    client.query(new Exchange(statements, limitMs, (error, rows) => (error ? reject(error) : resolve(rows as Row[]))));
+    client.query(new Exchange(statements, limitMs, (error, rows) => (error ? reject(error) : resolve(rows!))));
   });
 }
 
@@ -37,15 +37,17 @@ export function exchange<Row>(client: PoolClient, statements: readonly Statement
 class Exchange implements Submittable {
   private at = 0;
   private readonly described: (Column[] | undefined)[] = [];
-  private readonly rows: unknown[] = [];
+  private readonly rows: unknown[][];
 
   constructor(
     private readonly statements: readonly Statement[],
     /** Read by pg, which calls `callback` with an error when the time is up. */
     readonly query_timeout: number,
     /** Called by pg too, and replaced by it. */
-    public callback: (error: Error | undefined, rows?: unknown[]) => void,
-  ) {}
+    public callback: (error: Error | undefined, rows?: unknown[][]) => void,
+  ) {
+    this.rows = statements.map(() => []);
+  }
 
   submit(connection: Connection): void {
     const prepared = preparedOf(connection);
@@ -76,7 +78,6 @@ class Exchange implements Submittable {
   }
 
   handleDataRow({ fields }: { fields: (string | null)[] }): void {
-    if (this.at < this.statements.length - 1) return;
     const row: Record<string, unknown> = {};
     const columns = this.described[this.at]!;
     for (let at = 0; at < columns.length; at++) {
@@ -84,7 +85,7 @@ class Exchange implements Submittable {
       const text = fields[at]!;
       row[name] = text === null ? null : parse(text);
     }
-    this.rows.push(row);
+    this.rows[this.at]!.push(row);
   }
 
   handleCommandComplete(): void {

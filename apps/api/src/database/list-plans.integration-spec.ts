@@ -113,6 +113,23 @@ describe('a list that is asked for as the role of the API', () => {
     expect(rowsRead(ofLargeTables(nodes))).toBeLessThan(FEW);
   });
 
+  it.each<[string, MessagesFilter, boolean]>([
+    ['the newest', {}, false],
+    ['those of a day', day, false],
+    ['those of all days', { from: hoursAgo(72) }, true],
+    ['a further page', {}, true],
+    ['those before a time', { to: hoursAgo(30) }, false],
+    ['a further page of a day', day, true],
+  ])('reads no more messages of everybody than a page takes: %s', async (_, filter, isFurther) => {
+    const nodes = await reading(null, async (read) => {
+      const { nextCursor } = await listMessages(read, filter, list(['uuid']));
+      const cursor = isFurther ? nextCursor! : undefined;
+      return planned(read, (explaining) => listMessages(explaining, filter, new ListRequest('list', ['uuid'], { limit: 50, cursor })));
+    });
+    expect(scans(nodes)).toEqual([]);
+    expect(rowsRead(ofLargeTables(nodes))).toBe(51);
+  });
+
   it('counts what a device has sent from the index alone', async () => {
     const counting = (await plannedOf(device)).filter((node) => node['Node Type'] === 'Index Only Scan');
     expect(counting.length).toBeGreaterThan(0);

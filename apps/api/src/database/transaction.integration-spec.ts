@@ -60,6 +60,41 @@ describe('Transaction', () => {
     expect(await leftBehind()).toEqual(OUTSIDE);
   });
 
+  it('asks at once for what is asked for at once: each has its rows, planned as it asks for', async () => {
+    const client = await pool.connect();
+    let messages = 0;
+    const query = client.query.bind(client) as (submitted: object) => unknown;
+    client.query = ((submitted: object) => (messages++, query(submitted))) as typeof client.query;
+    const transaction = new Transaction(client, TENANT, MANY);
+    const asked = await transaction.run((read) =>
+      Promise.all([
+        read<object>(SETTINGS, [], 'once'),
+        read(`SELECT n FROM generate_series(1, $1::int) n`, [3]),
+        read(`SELECT 1 AS n WHERE false`),
+        read<object>(SETTINGS, [], 'once'),
+      ]),
+    );
+    expect(messages).toBe(1);
+    Reflect.deleteProperty(client, 'query');
+    await transaction.commit();
+    const settings = [{ ...WITHIN, isolation: 'repeatable read', planning: 'force_generic_plan' }];
+    expect(asked).toEqual([settings, [{ n: 1 }, { n: 2 }, { n: 3 }], [], settings]);
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it('gives no answer to what is asked for beside a statement that fails', async () => {
+    const transaction = await begin(MANY);
+    const texts = ['SELECT 1 AS n', 'SELECT nothing', 'SELECT 2 AS n'];
+    let outcomes: PromiseSettledResult<unknown>[] = [];
+    const failed = transaction.run(async (read) => {
+      outcomes = await Promise.allSettled(texts.map((text) => read(text)));
+      return read('SELECT 3');
+    });
+    await expect(failed).rejects.toThrow('current transaction is aborted');
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
   it.each<[string, TransactionKind]>([
     ['one statement', ONCE],
     ['several', MANY],

@@ -15,7 +15,7 @@ export interface Sight {
  */
 export type Planning = 'each time' | 'once';
 
-/** One statement of a read; rows have the columns that the statement names. */
+/** One statement of a read; rows have the columns that the statement names. Those that are asked for at once go in one message. */
 export type Reader = (<Row>(sql: string, parameters?: readonly unknown[], planning?: Planning) => Promise<Row[]>) & {
   /** What a query narrows itself to, besides row-level security; null: nothing. */
   readonly tenantId: string | null;
@@ -31,6 +31,12 @@ const SIGHT = `
 const PLAN = `SELECT set_config('plan_cache_mode', $1, true)`;
 const PLAN_CACHE_MODE = { 'each time': 'force_custom_plan', once: 'force_generic_plan' };
 
+interface Asked extends Statement {
+  planning: Planning;
+  resolve: (rows: unknown[]) => void;
+  reject: (error: unknown) => void;
+}
+
 export interface TransactionKind {
   /** Undefined: of one statement. */
   begin?: string;
@@ -45,6 +51,8 @@ export class Transaction {
   /** Of the last statement; undefined: nothing has begun. */
   private planning: Planning | undefined;
   private broken: Error | undefined;
+  /** What is sent when whoever asks has nothing more to ask for now. */
+  private asked: Asked[] = [];
 
   constructor(
     private readonly client: PoolClient,
@@ -57,13 +65,30 @@ export class Transaction {
 
   /** Does the work. When that fails, nothing is left of it, and the connection is given back. */
   async run<T>(work: (read: Reader) => Promise<T>): Promise<T> {
-    const read = async <Row>(text: string, values?: readonly unknown[], planning: Planning = 'each time') =>
-      this.send<Row>([...this.before(planning), { text, values }]);
+    const read = <Row>(text: string, values?: readonly unknown[], planning: Planning = 'each time') =>
+      new Promise<Row[]>((resolve, reject) => {
+        if (this.asked.push({ text, values, planning, resolve: resolve as Asked['resolve'], reject }) === 1)
+          queueMicrotask(() => void this.ask());
+      });
     try {
       return await work(Object.assign(read, { tenantId: this.sight.tenantId }));
     } catch (error) {
       await this.rollBack(error as Error);
       throw error;
+    }
+  }
+
+  /** Sends what was asked for. When one statement fails, none of them has an answer. */
+  private async ask(): Promise<void> {
+    const asked = this.asked;
+    this.asked = [];
+    try {
+      const statements: Statement[] = [];
+      const places = asked.map((one) => statements.push(...this.before(one.planning), one) - 1);
+      const rows = await this.send(statements);
+      for (const [at, { resolve }] of asked.entries()) resolve(rows[places[at]!]!);
+    } catch (error) {
+      for (const { reject } of asked) reject(error);
     }
   }
 
@@ -107,7 +132,7 @@ export class Transaction {
     return begin === undefined ? [sight] : [{ text: begin }, sight];
   }
 
-  private send<Row>(statements: readonly Statement[]): Promise<Row[]> {
-    return exchange<Row>(this.client, statements, STATEMENT_LIMIT_MS + 1000);
+  private send(statements: readonly Statement[]): Promise<unknown[][]> {
+    return exchange(this.client, statements, STATEMENT_LIMIT_MS + 1000);
   }
 }

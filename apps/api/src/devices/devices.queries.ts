@@ -62,20 +62,25 @@ export async function findDevices(read: Reader, { deviceId, tenantId }: DeviceNa
 
 /** What a device has sent lately. */
 export async function findDeviceStatistics(read: Reader, device: DeviceSummary): Promise<Omit<DeviceDetails, keyof DeviceSummary>> {
-  const [activity] = await read<Pick<DeviceDetails, 'last24Hours' | 'last7Days'>>(
-    // From idx_messages_device_id alone: message_id, which names partitions, is not in it; received_at excludes them by their CHECK.
-    `SELECT ${activityJson('24 hours')} AS "last24Hours", ${activityJson('7 days')} AS "last7Days"
-     FROM messages m
-     WHERE m.tenant_id = $1 AND m.device_id = $2 AND m.received_at >= now() - interval '7 days'`,
-    [device.tenantId, device.deviceId, device.createdAt],
-    'once',
-  );
+  const [[activity], recent] = await Promise.all([
+    read<Pick<DeviceDetails, 'last24Hours' | 'last7Days'>>(
+      // From idx_messages_device_id alone: message_id, which names partitions, is not in it; received_at excludes them by their CHECK.
+      // The day is a subquery, which is evaluated once: an interval is taken off a time by the calendar of its zone.
+      `SELECT ${activityJson('24 hours', `FILTER (WHERE m.received_at >= (SELECT now() - interval '24 hours'))`)} AS "last24Hours",
+         ${activityJson('7 days')} AS "last7Days"
+       FROM messages m
+       WHERE m.tenant_id = $1 AND m.device_id = $2 AND m.received_at >= now() - interval '7 days'`,
+      [device.tenantId, device.deviceId, device.createdAt],
+      'once',
+    ),
+    findRecent(read, device),
+  ]);
   const { last24Hours, last7Days } = activity!;
-  return { last24Hours: withDates(last24Hours), last7Days: withDates(last7Days), recent: await findRecent(read, device) };
+  return { last24Hours: withDates(last24Hours), last7Days: withDates(last7Days), recent };
 }
 
-function activityJson(span: string): string {
-  const within = `FILTER (WHERE m.received_at >= now() - interval '${span}')`;
+/** Of the rows that `within` leaves, which are those of `span`. */
+function activityJson(span: string, within = ''): string {
   const minutes = `greatest(1, extract(epoch FROM least(interval '${span}', now() - $3::timestamptz)) / 60)`;
   return `json_build_object('messages', (count(*) ${within})::text, 'firstReceivedAt', min(m.received_at) ${within},
     'lastReceivedAt', max(m.received_at) ${within}, 'messagesPerMinute', round((count(*) ${within} / ${minutes})::numeric, 3))`;

@@ -86,8 +86,10 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', found);
-  // How many messages a tenant, a site or a batch has decides by which index they are read; a hash and a device have one for any value.
-  const hasOnePlan = filter.hash !== undefined || (tenantId !== undefined && filter.deviceId !== undefined);
+  // How many messages a tenant, a site or a batch has decides by which index they are read; a hash and a device have one for any value,
+  // and so have those of everybody, by time.
+  const isNarrowed = [tenants, filter.siteId, filter.batchId, filter.data].some((value) => value !== undefined);
+  const hasOnePlan = filter.hash !== undefined || (tenantId !== undefined && filter.deviceId !== undefined) || !isNarrowed;
   const rows = await read<PageRow>(page(where.sql, order, where.value(list.limit + 1)), where.values, hasOnePlan ? 'once' : 'each time');
   return messagePage(rows, list, (row) => [row.messageId]);
 }
