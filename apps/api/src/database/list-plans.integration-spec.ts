@@ -80,6 +80,10 @@ describe('a list that is asked for as the role of the API', () => {
     const { batchId } = (await listBatches(read, {}, list(['time', 'uuid']))).items[0]!;
     return listBatchMessages(read, { batchId, ...(await findBatchSpan(read, batchId))! }, list(['int', 'uuid']));
   };
+  const byBatch = async (read: Reader) => {
+    const { batchId } = (await listBatches(read, {}, list(['time', 'uuid']))).items[0]!;
+    return listMessages(read, { batchId }, list(['uuid']));
+  };
   const furtherPage = async (read: Reader) => {
     const { nextCursor } = await listMessages(read, day, list(['uuid']));
     return listMessages(read, day, new ListRequest('list', ['uuid'], { limit: 50, cursor: nextCursor! }));
@@ -97,6 +101,7 @@ describe('a list that is asked for as the role of the API', () => {
     ['messages of a day by their JSON', messages({ ...day, data: '{"n":99957}' })],
     ['messages of a device by their JSON', messages({ deviceId: DEVICE, data: '{"n":7}' })],
     ['messages of a batch', ofBatch],
+    ['messages by batch', byBatch],
     ['batches', (read) => listBatches(read, {}, list(['time', 'uuid']))],
     ['batches of a status', (read) => listBatches(read, { status: 'pending' }, list(['time', 'uuid']))],
     ['devices', (read) => listDevices(read, {}, list(['time', 'text', 'text']))],

@@ -74,24 +74,40 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
   const beforeId = messageId ?? (filter.to && uuidv7Floor(filter.to.getTime()));
-  const found = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
+  const matches = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
   const where = new Conditions()
     .and('m.message_hash = ?', filter.hash)
     .and('m.device_id = ?', filter.deviceId)
-    .and('m.tenant_id = ?', tenantId)
+    // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
+    .and(filter.batchId === undefined ? 'm.tenant_id = ?' : `m.tenant_id || '' = ?`, tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
-    .and('m.message_id = ANY (?::uuid[])', found);
-  // How many messages a tenant, a site or a batch has decides by which index they are read; a hash and a device have one for any value,
-  // and so have those of everybody, by time.
-  const isNarrowed = [tenants, filter.siteId, filter.batchId, filter.data].some((value) => value !== undefined);
-  const hasOnePlan = filter.hash !== undefined || (tenantId !== undefined && filter.deviceId !== undefined) || !isNarrowed;
-  const rows = await read<PageRow>(page(where.sql, order, where.value(list.limit + 1)), where.values, hasOnePlan ? 'once' : 'each time');
+    .and('m.message_id = ANY (?::uuid[])', matches);
+  const planning = hasOnePlan({ ...filter, tenantId }, otherTenants) ? 'once' : 'each time';
+  const limit = where.value(list.limit + 1);
+  const rowsOf = (selected: string) => `SELECT ${selected} FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${limit}`;
+  // All of a batch is sorted for a page. Ids are, and then the page's rows are fetched: whole rows take half as long again.
+  const found =
+    filter.batchId === undefined ? rowsOf('m.*') : `SELECT m.* FROM (${rowsOf('m.message_id')}) first JOIN messages m USING (message_id)`;
+  const rows = await read<PageRow>(page(found, order), where.values, planning);
   return messagePage(rows, list, (row) => [row.messageId]);
+}
+
+/**
+ * Whether one plan is good for any values: a hash, a device and a batch have an index of their own, and those of everybody are read by time.
+ * How many messages a tenant or a site has decides by which index they are read.
+ */
+function hasOnePlan(
+  { hash, tenantId, deviceId, batchId, siteId, data, from }: MessagesFilter,
+  otherTenants: string[] | undefined,
+): boolean {
+  if (hash !== undefined || (tenantId !== undefined && deviceId !== undefined)) return true;
+  if ([siteId, data, deviceId, otherTenants].some((value) => value !== undefined)) return false;
+  return batchId === undefined ? tenantId === undefined : from === undefined;
 }
 
 /**
@@ -143,9 +159,11 @@ export async function listBatchMessages(
   const [leafIndex, messageId] = list.after ?? [];
   const rows = await read<PageRow>(
     page(
-      `WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)`,
-      'm.leaf_index, m.message_id',
-      '$6',
+      `SELECT m.* FROM messages m
+       WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)
+       ORDER BY ${LEAF_ORDER}
+       LIMIT $6`,
+      LEAF_ORDER,
     ),
     [
       batch.batchId,
@@ -158,6 +176,8 @@ export async function listBatchMessages(
   );
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
+
+const LEAF_ORDER = 'm.leaf_index, m.message_id';
 
 function startOfDay(at: Date): number {
   return Math.floor(at.getTime() / DAY_MS) * DAY_MS;
@@ -203,15 +223,15 @@ interface PageRow {
 }
 
 /**
- * `limit` rows of the condition, cut where their payloads exceed PAGE_BYTES. PostgreSQL writes each as JSON: 17 values of ours for every row
+ * The rows that `found` selects, cut where their payloads exceed PAGE_BYTES. PostgreSQL writes each as JSON: 17 values of ours for every row
  * cost the API twice as much as all the rest of an answer.
  */
-function page(condition: string, order: string, limit: string): string {
+function page(found: string, order: string): string {
   return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${jsonPayload('m.payload')},
       m.followed AS "isFollowed"
     FROM (
       SELECT m.*, lead(true) OVER so_far AS followed, sum(m.payload_size) OVER so_far - m.payload_size AS bytes_before
-      FROM (SELECT m.* FROM messages m ${condition} ORDER BY ${order} LIMIT ${limit}) m
+      FROM (${found}) m
       WINDOW so_far AS (ORDER BY ${order})
     ) m
     CROSS JOIN LATERAL (SELECT ${columns(JSON_SUMMARY)}) s
