@@ -82,6 +82,47 @@ describe('Transaction', () => {
     expect(await leftBehind()).toEqual(OUTSIDE);
   });
 
+  it('sends what is asked for later when it has the answer to what was asked for before', async () => {
+    const transaction = await begin(MANY);
+    const started = performance.now();
+    const asked = await transaction.run((read) =>
+      Promise.all([
+        read(`SELECT pg_sleep(0.1)`),
+        Promise.resolve()
+          .then(() => undefined)
+          .then(() => read<{ n: number }>(`SELECT 1 AS n`)),
+        new Promise((resolve) => setTimeout(resolve, 20)).then(() => Promise.all([read(`SELECT 2 AS n`), read(`SELECT 3 AS n`)])),
+      ]),
+    );
+    await transaction.commit();
+    expect(performance.now() - started).toBeGreaterThan(95);
+    expect(asked.slice(1)).toEqual([[{ n: 1 }], [[{ n: 2 }], [{ n: 3 }]]]);
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
+  it('runs nothing that is asked for after its end', async () => {
+    let late: Promise<unknown>[] = [];
+    for (const kind of [ONCE, MANY]) {
+      const transaction = await begin(kind);
+      const failed = transaction.run(async (read) => {
+        const slow = read(`SELECT pg_sleep(0.05)`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        late = [
+          slow,
+          read('SELECT current_user'),
+          new Promise((resolve) => setTimeout(resolve, 100)).then(() => read('SELECT current_user')),
+        ];
+        for (const promise of late) promise.catch(() => undefined);
+        throw new Error('something else');
+      });
+      await expect(failed).rejects.toThrow('something else');
+      const [sent, ...others] = await Promise.allSettled(late);
+      expect(sent!.status).toBe('fulfilled');
+      for (const other of others) expect(other).toMatchObject({ status: 'rejected', reason: { message: 'the transaction has ended' } });
+      expect(await leftBehind()).toEqual(OUTSIDE);
+    }
+  });
+
   it('gives no answer to what is asked for beside a statement that fails', async () => {
     const transaction = await begin(MANY);
     const texts = ['SELECT 1 AS n', 'SELECT nothing', 'SELECT 2 AS n'];

@@ -51,8 +51,11 @@ export class Transaction {
   /** Of the last statement; undefined: nothing has begun. */
   private planning: Planning | undefined;
   private broken: Error | undefined;
-  /** What is sent when whoever asks has nothing more to ask for now. */
+  /** What is sent when whoever asks has nothing more to ask for now, and the message before has been answered. */
   private asked: Asked[] = [];
+  private underWay: Promise<void> = Promise.resolve();
+  /** What is asked for from then on would be none of this transaction, and have other rights. */
+  private hasEnded = false;
 
   constructor(
     private readonly client: PoolClient,
@@ -67,8 +70,8 @@ export class Transaction {
   async run<T>(work: (read: Reader) => Promise<T>): Promise<T> {
     const read = <Row>(text: string, values?: readonly unknown[], planning: Planning = 'each time') =>
       new Promise<Row[]>((resolve, reject) => {
-        if (this.asked.push({ text, values, planning, resolve: resolve as Asked['resolve'], reject }) === 1)
-          queueMicrotask(() => void this.ask());
+        const count = this.asked.push({ text, values, planning, resolve: resolve as Asked['resolve'], reject });
+        if (count === 1) queueMicrotask(() => void (this.underWay = this.underWay.then(() => this.ask())));
       });
     try {
       return await work(Object.assign(read, { tenantId: this.sight.tenantId }));
@@ -83,6 +86,7 @@ export class Transaction {
     const asked = this.asked;
     this.asked = [];
     try {
+      if (this.hasEnded) throw new Error('the transaction has ended');
       const statements: Statement[] = [];
       const places = asked.map((one) => statements.push(...this.before(one.planning), one) - 1);
       const rows = await this.send(statements);
@@ -94,6 +98,7 @@ export class Transaction {
 
   /** Ends it and gives the connection back. The commit point of a write. */
   async commit(): Promise<void> {
+    this.hasEnded = true;
     try {
       if (this.planning) await this.send([{ text: 'COMMIT' }]);
     } catch (error) {
@@ -105,6 +110,7 @@ export class Transaction {
 
   /** Gives the connection back, to be used again unless it is in doubt. */
   release(): void {
+    this.hasEnded = true;
     this.client.off('error', this.onBroken);
     this.client.release(this.broken);
   }
@@ -112,6 +118,7 @@ export class Transaction {
   private readonly onBroken = (error: unknown) => (this.broken = error as Error);
 
   private async rollBack(error: Error): Promise<void> {
+    this.hasEnded = true;
     // A connection in doubt is thrown away: a ROLLBACK over it might never be answered.
     if (databaseUnavailable(error)) this.onBroken(error);
     else if (this.planning && this.kind.begin !== undefined) await this.send([{ text: 'ROLLBACK' }]).catch(this.onBroken);
