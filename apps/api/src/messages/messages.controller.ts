@@ -6,7 +6,8 @@ import { recordVerification } from '../alerts/failed-batches.queries.js';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
 import { verifyStoredMessage } from '../batches/verify-batch.queries.js';
-import { Database } from '../database/database.js';
+import { Database, type Reader } from '../database/database.js';
+import { isDataException } from '../database/database-errors.js';
 import { Failures } from '../http/documented.js';
 import type { JsonText } from '../http/json-text.js';
 import { ListRequest, type Page } from '../http/list.js';
@@ -15,7 +16,7 @@ import { DAY_MS, spanMs, timeRange } from '../http/time-range.js';
 import { containedJsonFault } from './contained-json.js';
 import { MessageVerificationResult } from './message-verification.dto.js';
 import { MessageDetails, MessagePage, MessagePath, MessagesQuery } from './messages.dto.js';
-import { findMessage, findPayload, isJsonb, listMessages } from './messages.queries.js';
+import { findMessage, findPayload, listMessages } from './messages.queries.js';
 
 @ApiTags('messages')
 @Controller('api/v1/messages')
@@ -36,12 +37,15 @@ export class MessagesController {
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
     const { data } = query;
     if (data !== undefined) assertSearchable(data, caller, bounded ? spanMs(range, list.nowMs) : 0);
-    if (data === undefined && !(caller.isPlatform && query.deviceId !== undefined))
-      return this.database.readOnce(caller, (read) => listMessages(read, { ...query, ...range }, list));
-    return this.database.read(caller, async (read) => {
-      if (data !== undefined && !(await isJsonb(read, data))) throw invalidParameter('data', 'is JSON that PostgreSQL cannot hold');
-      return listMessages(read, { ...query, ...range }, list);
-    });
+    const work = (read: Reader) => listMessages(read, { ...query, ...range }, list);
+    // Of the whole platform, a device's tenants and what contains `data` are looked up first.
+    const isOneStatement = !caller.isPlatform || (data === undefined && query.deviceId === undefined);
+    try {
+      return await (isOneStatement ? this.database.readOnce(caller, work) : this.database.read(caller, work));
+    } catch (error) {
+      if (data !== undefined && isDataException(error)) throw invalidParameter('data', 'is JSON that PostgreSQL cannot hold');
+      throw error;
+    }
   }
 
   /**

@@ -1,7 +1,6 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import { Conditions } from '../database/conditions.js';
 import type { Reader } from '../database/database.js';
-import { isDataException } from '../database/database-errors.js';
 import { jsonTime } from '../database/json-time.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
@@ -125,17 +124,6 @@ async function messagesContaining(
     ...narrowedBy,
   ]);
   return rows.map((row) => row.messageId);
-}
-
-/** Whether jsonb can hold a JSON text: no U+0000, no number too large. If not, nothing more can be asked in this transaction. */
-export async function isJsonb(read: Reader, text: string): Promise<boolean> {
-  try {
-    await read(`SELECT $1::jsonb`, [text]);
-    return true;
-  } catch (error) {
-    if (!isDataException(error)) throw error;
-    return false;
-  }
 }
 
 /** The tenants to look at: the reader's own, the one asked for, or those that own a device of this name, since its index begins with the tenant. */
