@@ -97,8 +97,8 @@ describe('searching messages', () => {
     ['{"a":"\\ud800"}'],
     [JSON.stringify({ a: 'x'.repeat(2_100) })],
   ])('refuses %.20s', async (text) => {
-    for (const init of [{}, tenant]) {
-      const { status, body } = await ask(`deviceId=METER&${data(text)}`, init);
+    for (const [where, init] of [['deviceId=METER&', {}] as const, ['', {}] as const, ['deviceId=METER&', tenant] as const]) {
+      const { status, body } = await ask(where + data(text), init);
       expect([status, body.code, body.errors.map(({ parameter }) => parameter)]).toEqual([400, 'INVALID_PARAMETER', ['data']]);
     }
   });
