@@ -11,7 +11,7 @@ export interface Sight {
 
 /**
  * When a statement is planned: for its values each time it is run, which leaves out partitions that they exclude, or `once` on each
- * connection for any values. That spares the planning of all partitions, and is for what has one good plan: equality with an index for it.
+ * connection for any values. That spares the planning of all partitions, and is for what has one good plan.
  */
 export type Planning = 'each time' | 'once';
 
@@ -89,7 +89,7 @@ export class Transaction {
       if (this.hasEnded) throw new Error('the transaction has ended');
       const statements: Statement[] = [];
       const places = asked.map((one) => statements.push(...this.before(one.planning), one) - 1);
-      const rows = await this.send(statements);
+      const rows = await this.send(statements, asked.length);
       for (const [at, { resolve }] of asked.entries()) resolve(rows[places[at]!]!);
     } catch (error) {
       for (const { reject } of asked) reject(error);
@@ -139,7 +139,8 @@ export class Transaction {
     return begin === undefined ? [sight] : [{ text: begin }, sight];
   }
 
-  private send(statements: readonly Statement[]): Promise<unknown[][]> {
-    return exchange(this.client, statements, STATEMENT_LIMIT_MS + 1000);
+  /** `long` of the statements may take as long as a statement may. */
+  private send(statements: readonly Statement[], long = 1): Promise<unknown[][]> {
+    return exchange(this.client, statements, long * STATEMENT_LIMIT_MS + 1000);
   }
 }
