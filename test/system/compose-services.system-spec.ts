@@ -139,7 +139,8 @@ describe('the services of docker-compose.yml, outside of containers', () => {
 
     // Let in as soon as a bridge has subscribed, which is a moment after that is ready.
     const login = { username: METER, password: 'password of the meter', reconnectPeriod: 0 };
-    const device = await until(() => connectAsync(project.broker.devicesUrl, login));
+    // A bridge is seen up to 10 s late.
+    const device = await until(() => connectAsync(project.broker.devicesUrl, login), { timeoutMs: 20_000 });
     const publishedAt = performance.now();
     await device.publishAsync(`veep/${METER}/data`, '{"deviceId":"METER_0001","kwh":15.7}', { qos: 1 });
     await until(async () => (await ask('messages?deviceId=METER_0001')).length === 1, { timeoutMs: 2_000 });

@@ -244,7 +244,7 @@ describe('the gate of docker/mosquitto', () => {
     await sleep(200);
     await bridge.subscribeAsync(SHARED, { qos: 1 });
     const subscribedAtMs = performance.now();
-    const meter = await until(() => connectTo(broker, METER));
+    const meter = await until(() => connectTo(broker, METER), { timeoutMs: 20_000 });
     console.log(`devices are let in ${(performance.now() - subscribedAtMs).toFixed(0)} ms after a bridge has subscribed`);
     expect(broker.log).toContain('A bridge has subscribed: devices are let in now.');
     const other = await connectTo(broker, OTHER_METER);
