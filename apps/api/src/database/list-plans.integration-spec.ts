@@ -269,3 +269,42 @@ describe('a list that is asked for as the role of the API', () => {
     });
   });
 });
+
+/** One after another, 15 a day: so few that PostgreSQL, asked for any of them, expects to meet it soon wherever it begins. */
+const FEW_BATCHES = [
+  `SELECT ensure_partitions(now() - interval '2 days', now())`,
+  `INSERT INTO devices (tenant_id, device_id, site_id, created_at) VALUES ('tenant-07', 'DEVICE_0007', 'line1', now() - interval '3 days')`,
+  `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, status, created_at, open_root, receiver,
+                        sealed_at, close_reason)
+   SELECT uuidv7_floor(t), 'tenant-07', repeat('0', 64), 1000, t, t, 'complete', t, decode(repeat('00', 32), 'hex'), 'bridge-1', now(), 'size'
+   FROM generate_series(0, 29) n, LATERAL (SELECT now() - interval '2 days' + n * interval '96 min' AS t) x`,
+  `INSERT INTO messages (message_id, batch_id, leaf_index, tenant_id, site_id, device_id, topic, message_hash, payload, payload_size, nonce,
+                         received_at, qos, retained)
+   SELECT uuidv7_floor(t), batch_id, n, 'tenant-07', 'line1', 'DEVICE_0007', 'veep/x', repeat('0', 64), '', 0, decode(repeat('00', 16), 'hex'), t, 1, false
+   FROM batches, generate_series(0, 999) n, LATERAL (SELECT created_at + n * interval '5 s' AS t) x`,
+  'VACUUM ANALYZE batches, messages',
+];
+
+describe('messages by batch, where there are few batches', () => {
+  let sql: pg.Client;
+  beforeAll(async () => {
+    sql = new pg.Client({ connectionString: (await createTestDatabase()).url });
+    sql.on('error', () => undefined);
+    await sql.connect();
+    for (const statement of FEW_BATCHES) await sql.query(statement);
+  });
+  afterAll(() => sql.end());
+
+  it.each([
+    ['everybody', null],
+    ['a tenant', TENANT],
+  ])('reads the oldest batch, and not what is newer, for %s', async (_, tenantId) => {
+    const { rows } = await sql.query<{ batchId: string }>('SELECT batch_id AS "batchId" FROM batches ORDER BY batch_id LIMIT 1');
+    const [{ batchId }] = rows as [{ batchId: string }];
+    for (const limit of [1, 50, 500]) {
+      const list = new ListRequest('list', ['uuid'], { limit });
+      const nodes = await readingAs(sql, tenantId, (read) => planned(read, (explaining) => listMessages(explaining, { batchId }, list)));
+      expect(rowsRead(readingOf(/^messages/, nodes))).toBeLessThan(FEW);
+    }
+  });
+});

@@ -123,6 +123,13 @@ describe('Transaction', () => {
     }
   });
 
+  it('lets the server give up one of those that are asked for at once: each has its own time', async () => {
+    const transaction = await begin(MANY);
+    const asked = transaction.run((read) => Promise.all([read(`SELECT pg_sleep(4)`), read(`SELECT pg_sleep(30)`)]));
+    await expect(asked).rejects.toMatchObject({ code: '57014' });
+    expect(await leftBehind()).toEqual(OUTSIDE);
+  });
+
   it('gives no answer to what is asked for beside a statement that fails', async () => {
     const transaction = await begin(MANY);
     const texts = ['SELECT 1 AS n', 'SELECT nothing', 'SELECT 2 AS n'];

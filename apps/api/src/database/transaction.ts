@@ -11,7 +11,7 @@ export interface Sight {
 
 /**
  * When a statement is planned: for its values each time it is run, which leaves out partitions that they exclude, or `once` on each
- * connection for any values. That spares the planning of all partitions, and is for what has one good plan.
+ * connection for any values. That spares the planning of all partitions, and is for what has one good plan: equality with an index for it.
  */
 export type Planning = 'each time' | 'once';
 
@@ -139,8 +139,8 @@ export class Transaction {
     return begin === undefined ? [sight] : [{ text: begin }, sight];
   }
 
-  /** `long` of the statements may take as long as a statement may. */
-  private send(statements: readonly Statement[], long = 1): Promise<unknown[][]> {
-    return exchange(this.client, statements, long * STATEMENT_LIMIT_MS + 1000);
+  /** The server's limit holds for each statement, so it may take `asked` of them that long; what goes before them takes no time. */
+  private send(statements: readonly Statement[], asked = 1): Promise<unknown[][]> {
+    return exchange(this.client, statements, asked * STATEMENT_LIMIT_MS + 1000);
   }
 }

@@ -65,8 +65,10 @@ export interface MessagesFilter extends TimeRange {
 /** Newest first. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<JsonText>> {
   // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, the newest partitions
-  // are read backwards until the page is full; by received_at, a device's own index is.
-  const order = filter.deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
+  // are read backwards until the page is full; by received_at, a device's own index is. A batch is sorted: an index that has its order
+  // has all messages, and would be read from the newest of them to the batch.
+  const isByTime = filter.deviceId === undefined && filter.batchId === undefined;
+  const order = isByTime ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
   const [messageId] = list.after ?? [];
   const tenants = await tenantsOf(read, filter);
   // Equality wherever it can be: only then does the device's index give the rows in order.
