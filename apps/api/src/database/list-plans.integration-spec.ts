@@ -285,7 +285,7 @@ const FEW_BATCHES = [
   'VACUUM ANALYZE batches, messages',
 ];
 
-describe('messages by batch, where there are few batches', () => {
+describe('messages by what few messages have, where PostgreSQL expects many', () => {
   let sql: pg.Client;
   beforeAll(async () => {
     sql = new pg.Client({ connectionString: (await createTestDatabase()).url });
@@ -298,7 +298,7 @@ describe('messages by batch, where there are few batches', () => {
   it.each([
     ['everybody', null],
     ['a tenant', TENANT],
-  ])('reads the oldest batch, and not what is newer, for %s', async (_, tenantId) => {
+  ])('reads the oldest batch of few, and not what is newer, for %s', async (_, tenantId) => {
     const { rows } = await sql.query<{ batchId: string }>('SELECT batch_id AS "batchId" FROM batches ORDER BY batch_id LIMIT 1');
     const [{ batchId }] = rows as [{ batchId: string }];
     for (const limit of [1, 50, 500]) {
@@ -306,5 +306,13 @@ describe('messages by batch, where there are few batches', () => {
       const nodes = await readingAs(sql, tenantId, (read) => planned(read, (explaining) => listMessages(explaining, { batchId }, list)));
       expect(rowsRead(readingOf(/^messages/, nodes))).toBeLessThan(FEW);
     }
+  });
+
+  it('reads no others for a hash that none has, where all have another', async () => {
+    const hash = '5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9';
+    const list = new ListRequest('list', ['uuid'], { limit: 50 });
+    const nodes = await readingAs(sql, TENANT, (read) => planned(read, (explaining) => listMessages(explaining, { hash }, list)));
+    expect(readingOf(/^messages/, nodes)).not.toEqual([]);
+    expect(rowsRead(readingOf(/^messages/, nodes))).toBe(0);
   });
 });

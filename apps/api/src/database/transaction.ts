@@ -11,7 +11,7 @@ export interface Sight {
 
 /**
  * When a statement is planned: for its values each time it is run, which leaves out partitions that they exclude, or `once` on each
- * connection for any values. That spares the planning of all partitions, and is for what has one good plan: equality with an index for it.
+ * connection for any values. That spares the planning of all partitions, and is for what has one good plan.
  */
 export type Planning = 'each time' | 'once';
 

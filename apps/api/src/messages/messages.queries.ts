@@ -99,15 +99,15 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
 }
 
 /**
- * Whether one plan is good for any values: a hash, a device and a batch have an index of their own, and those of everybody are read by time.
- * How many messages a tenant or a site has decides by which index they are read.
+ * Whether one plan is good for any values: a device and a batch have an index of their own, and those of everybody are read by time. How many
+ * messages a tenant, a site or a hash has decides by which index they are read.
  */
 function hasOnePlan(
   { hash, tenantId, deviceId, batchId, siteId, data, from }: MessagesFilter,
   otherTenants: string[] | undefined,
 ): boolean {
-  if (hash !== undefined || (tenantId !== undefined && deviceId !== undefined)) return true;
-  if ([siteId, data, deviceId, otherTenants].some((value) => value !== undefined)) return false;
+  if (tenantId !== undefined && deviceId !== undefined) return true;
+  if ([hash, siteId, data, deviceId, otherTenants].some((value) => value !== undefined)) return false;
   return batchId === undefined ? tenantId === undefined : from === undefined;
 }
 
