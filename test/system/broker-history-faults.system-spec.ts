@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FakeClock, findFaketime, until } from '@tallystick/testing';
+import type { MqttClient } from 'mqtt';
 import { connect, metric, number, OWN, startWatcher, watch } from './watcher-under-test.js';
 
 /** Beyond the 20 s for which Mosquitto keeps a log line. */
@@ -43,6 +44,21 @@ describe('history of the broker under faults', () => {
     expect(await metric(app, 'broker_sessions_drift')).toBe(0);
     console.info(`1,000 clients connected in ${stormMs} ms`);
     for (const client of again) client.stream.destroy();
+    expect(await app.stop()).toBe(0);
+  });
+
+  it('shows no drift when the lines of clients that the broker has counted before are recorded', async () => {
+    const { broker, app, toDatabase } = await watch();
+    const drift = () => metric(app, 'broker_sessions_drift');
+    await until(async () => (await metric(app, 'broker_clients_connected')) === 1 && (await drift()) === 0);
+    toDatabase.refuse();
+    toDatabase.cut();
+    const clients: MqttClient[] = [];
+    for (let i = 0; i < 20; i++) clients.push(await connect(broker.url, `counted-${i}`));
+    await until(async () => (await metric(app, 'broker_clients_connected')) === 21 && (await drift()) < 0);
+    await toDatabase.heal();
+    await until(async () => (await drift()) === 0, { timeoutMs: RECOVERED_WITHIN_MS });
+    for (const client of clients) client.stream.destroy();
     expect(await app.stop()).toBe(0);
   });
 

@@ -20,6 +20,7 @@ export const METRICS_FILTERS = [
   ...['packet', 'connections', 'connection'],
 ].map((name) => (name.startsWith('$') ? name : `$SYS/broker/${name}/#`));
 
+const UPTIME = 'uptime';
 const CONNECTED = 'clients/connected';
 const DROPPED = 'publish/messages/dropped';
 
@@ -52,11 +53,12 @@ export class SysMetricsController {
     if (value.kind !== 'number') return this.takeOther(value);
     const { metric } = value;
     this.writer.take({ metric, value: value.value, receivedAtMs });
-    if (metric === 'uptime') this.noteUptime(value.value, receivedAtMs, retained);
+    if (metric === UPTIME) this.noteUptime(value.value, receivedAtMs, retained);
     if (metric === DROPPED && this.vitals.noteDropped(value.value)) this.recorder.brokerDropped();
-    if (metric !== CONNECTED) return;
-    this.vitals.connectedClients = value.value;
-    this.metrics.showClients(value.value, this.recorder.openSessions);
+    if (metric === CONNECTED) this.vitals.connectedClients = value.value;
+    // Told each time, and the connections only when they have changed: what was recorded since is seen then.
+    if ((metric === UPTIME || metric === CONNECTED) && this.vitals.connectedClients !== undefined)
+      this.metrics.showClients(this.vitals.connectedClients, this.recorder.openSessions);
   }
 
   private takeOther(value: Exclude<SysValue, { kind: 'number' }>): void {
