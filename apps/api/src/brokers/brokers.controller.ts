@@ -96,7 +96,7 @@ export class BrokersController {
   async client(@Caller() caller: Principal, @Param() { broker, client }: ClientPath): Promise<ClientDetails> {
     const details = await this.database.read(caller, (read) => findClientDetails(read, broker, client));
     if (details) return details;
-    await this.of(caller, broker, () => Promise.resolve());
+    await this.assertBroker(caller, broker);
     throw new Problem('CLIENT_NOT_FOUND', 'No client of this broker has ever had this id.');
   }
 
@@ -269,8 +269,12 @@ export class BrokersController {
   /** A list of a broker by one statement. Only an empty one must be told from that of a broker that is not there. */
   private async listed<T>(caller: Principal, broker: string, work: (read: Reader) => Promise<Page<T>>): Promise<Page<T>> {
     const page = await this.database.readOnce(caller, work);
-    if (page.items.length === 0) await this.of(caller, broker, () => Promise.resolve());
+    if (page.items.length === 0) await this.assertBroker(caller, broker);
     return page;
+  }
+
+  private async assertBroker(caller: Principal, broker: string): Promise<void> {
+    await this.of(caller, broker, () => Promise.resolve());
   }
 
   /** An answer about a broker, if there is one of this name. */

@@ -49,15 +49,21 @@ const idOf = ({ text }: JsonText) => (JSON.parse(text) as MessageSummary).messag
 /** As many rows as this at most are read, of 100,000 messages, for a page of 50. */
 const FEW = 3_000;
 
+/** A connection to a database of its own, in which the statements have been run. */
+async function databaseWith(statements: readonly string[]): Promise<pg.Client> {
+  const sql = new pg.Client({ connectionString: (await createTestDatabase()).url });
+  // The end of the file drops the database under it.
+  sql.on('error', () => undefined);
+  await sql.connect();
+  for (const statement of statements) await sql.query(statement);
+  return sql;
+}
+
 describe('a list that is asked for as the role of the API', () => {
   let sql: pg.Client;
 
   beforeAll(async () => {
-    sql = new pg.Client({ connectionString: (await createTestDatabase()).url });
-    // The end of the file drops the database under it.
-    sql.on('error', () => undefined);
-    await sql.connect();
-    for (const statement of ROWS) await sql.query(statement);
+    sql = await databaseWith(ROWS);
     // What VACUUM has read for the BRIN index is not to be counted as read by a query.
     await sql.query('SELECT pg_stat_force_next_flush()');
   }, 120_000);
@@ -288,10 +294,7 @@ const FEW_BATCHES = [
 describe('messages by what few messages have, where PostgreSQL expects many', () => {
   let sql: pg.Client;
   beforeAll(async () => {
-    sql = new pg.Client({ connectionString: (await createTestDatabase()).url });
-    sql.on('error', () => undefined);
-    await sql.connect();
-    for (const statement of FEW_BATCHES) await sql.query(statement);
+    sql = await databaseWith(FEW_BATCHES);
   });
   afterAll(() => sql.end());
 
