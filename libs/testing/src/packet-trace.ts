@@ -13,7 +13,7 @@ export interface TracedPacket {
 export class PacketTrace {
   readonly packets: TracedPacket[] = [];
   private readonly sockets = new Set<Socket>();
-  private readonly server = createServer((client) => this.relay(client));
+  private readonly server = createServer({ allowHalfOpen: true }, (client) => this.relay(client));
 
   private constructor(private readonly brokerPort: number) {}
 
@@ -44,7 +44,8 @@ export class PacketTrace {
   }
 
   private relay(client: Socket): void {
-    const broker = connect(this.brokerPort, '127.0.0.1');
+    // Half open: whoever says goodbye hears the end from the other side, as without a relay, once that has read everything.
+    const broker = connect({ port: this.brokerPort, host: '127.0.0.1', allowHalfOpen: true });
     // What the broker sends is read in the protocol version of the client's CONNECT.
     const protocol: { protocolVersion?: number } = {};
     this.follow('client', client, broker, protocol);
@@ -67,6 +68,7 @@ export class PacketTrace {
       parser.parse(chunk);
       target.write(chunk);
     });
+    source.on('end', () => target.end());
     source.on('error', () => target.destroy());
     source.on('close', () => {
       this.sockets.delete(source);
