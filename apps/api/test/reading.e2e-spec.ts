@@ -70,6 +70,15 @@ describe('reading', () => {
     expect((await api.pages(`${path}?limit=2`)).map((page) => ids(page, 'leafIndex'))).toEqual([[0, 1], [2, 3], [4]]);
   });
 
+  it('lists the messages of a batch from its last leaf when nothing but the batch is named', async () => {
+    const path = `/api/v1/messages?batchId=${sealed.batchId}`;
+    expect(await list(path, 'leafIndex')).toEqual([4, 3, 2, 1, 0]);
+    expect((await api.pages(`${path}&limit=2`)).map((page) => ids(page, 'leafIndex'))).toEqual([[4, 3], [2, 1], [0]]);
+    const [, second, , fourth] = sealed.messages.map((message) => message.receivedAt.toISOString());
+    const within = `${path}&from=${second}&to=${fourth}&limit=1`;
+    expect((await api.pages(within)).map((page) => ids(page, 'leafIndex'))).toEqual([[2], [1]]);
+  });
+
   it('finds a message by the SHA-256 of its bytes', async () => {
     const message = sealed.messages[0]!;
     expect(await list(`/api/v1/messages?hash=${message.messageHash.toUpperCase()}`, 'messageId')).toEqual([message.messageId]);
@@ -165,6 +174,14 @@ describe('reading', () => {
     const pages = await api.pages(`/api/v1/batches/${large.batchId}/messages?limit=500`);
     expect(pages.length).toBeGreaterThan(1);
     expect(pages.flatMap((page) => ids(page, 'leafIndex'))).toEqual(payloads.map((_, at) => at));
+  });
+
+  it('lists what was altered into bytes that are no text, without them', async () => {
+    const batch = await insertBatch(api.sql, { tenantId: 'altered', payloads: ['{"a":1}', '{"a":2}'], startAt: minutesAgo(5) });
+    const [altered] = batch.messages;
+    await api.sql.query(`UPDATE messages SET payload = '\\xff' WHERE message_id = $1`, [altered!.messageId]);
+    const { status, body } = await api.ask<{ items: { rawData: unknown }[] }>(`/api/v1/batches/${batch.batchId}/messages`);
+    expect([status, body.items.map(({ rawData }) => rawData)]).toEqual([200, [null, { a: 2 }]]);
   });
 
   it('is not brought down by a small payload whose numbers are enormous when written out', async () => {

@@ -8,12 +8,14 @@ import type { CursorKey } from '../http/cursor.js';
 import type { JsonText } from '../http/json-text.js';
 import { ListRequest } from '../http/list.js';
 import type { MessageSummary } from '../messages/messages.dto.js';
-import { listBatchMessages, listMessages, type MessagesFilter } from '../messages/messages.queries.js';
+import { listBatchMessages, listMessages, messageKeys, type MessagesFilter } from '../messages/messages.queries.js';
 import { listRejections, type RejectionsFilter } from '../rejections/rejections.queries.js';
 import type { Reader } from './database.js';
 
 const TENANT = 'tenant-07';
 const DEVICE = 'DEVICE_0007';
+/** A tenant of one message. */
+const RARE = 'tenant-rare';
 
 /** The last two days of 50 tenants with 40 devices each: 100,000 messages in 2,000 batches, 20,000 rejections. */
 const ROWS = [
@@ -40,6 +42,16 @@ const ROWS = [
    SELECT gen_random_uuid(), now() - interval '2 days' + n * interval '8 s', CASE WHEN n % 3 > 0 THEN 'tenant-' || lpad((n % 50)::text, 2, '0') END,
      'veep/x', '', 0, repeat('0', 64), CASE WHEN n % 100 = 57 THEN 'too_deep' ELSE 'not_json' END, 'bridge-1', 1
    FROM generate_series(0, 19999) n`,
+  `INSERT INTO devices (tenant_id, device_id, site_id) VALUES ('${RARE}', 'ONE', 'line0')`,
+  `INSERT INTO batches (batch_id, tenant_id, batch_hash, message_count, start_timestamp, end_timestamp, status, created_at, open_root, receiver,
+                        sealed_at, close_reason)
+   SELECT uuidv7_floor(t), '${RARE}', repeat('0', 64), 1, t, t, 'complete', t, decode(repeat('00', 32), 'hex'), 'bridge-1', now(), 'size'
+   FROM (SELECT now() - interval '40 hours' AS t) x`,
+  `INSERT INTO messages (message_id, batch_id, leaf_index, tenant_id, site_id, device_id, topic, message_hash, payload, payload_size, nonce,
+                         received_at, qos, retained)
+   SELECT uuidv7_floor(created_at), batch_id, 0, tenant_id, 'line0', 'ONE', 'veep/x', repeat('0', 64), '', 0, decode(repeat('00', 16), 'hex'),
+     created_at, 1, false
+   FROM batches WHERE tenant_id = '${RARE}'`,
   'VACUUM ANALYZE devices, batches, messages, rejected_messages',
 ];
 
@@ -80,7 +92,7 @@ describe('a list that is asked for as the role of the API', () => {
   const list = (kinds: CursorKey[]) => new ListRequest('list', kinds, { limit: 50 });
   const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
   const day = { from: hoursAgo(24) };
-  const messages = (filter: MessagesFilter) => (read: Reader) => listMessages(read, filter, list(['uuid']));
+  const messages = (filter: MessagesFilter) => (read: Reader) => listMessages(read, filter, list(messageKeys(filter)));
   const rejections = (filter: RejectionsFilter) => (read: Reader) => listRejections(read, filter, list(['time', 'uuid']));
   const ofBatch = async (read: Reader) => {
     const { batchId } = (await listBatches(read, {}, list(['time', 'uuid']))).items[0]!;
@@ -88,7 +100,7 @@ describe('a list that is asked for as the role of the API', () => {
   };
   const byBatch = async (read: Reader) => {
     const { batchId } = (await listBatches(read, {}, list(['time', 'uuid']))).items[0]!;
-    return listMessages(read, { batchId }, list(['uuid']));
+    return messages({ batchId })(read);
   };
   const furtherPage = async (read: Reader) => {
     const { nextCursor } = await listMessages(read, day, list(['uuid']));
@@ -139,6 +151,17 @@ describe('a list that is asked for as the role of the API', () => {
     });
     expect(scans(nodes)).toEqual([]);
     expect(rowsRead(ofLargeTables(nodes))).toBe(51);
+  });
+
+  it.each<[string, string, (read: Reader) => Promise<unknown>]>([
+    ['those of an hour', TENANT, messages({ from: hoursAgo(30), to: hoursAgo(29) })],
+    ['those of a site', TENANT, messages({ ...day, siteId: 'line3' })],
+    ['those of a batch', TENANT, byBatch],
+    ['the one of a tenant with no other', RARE, messages({ from: hoursAgo(60) })],
+  ])('reads no more messages of a tenant than a page takes: %s', async (_, tenantId, query) => {
+    const rows = rowsRead(readingOf(/^messages/, await reading(tenantId, (read) => planned(read, query))));
+    expect(rows).toBeGreaterThan(0);
+    expect(rows).toBeLessThanOrEqual(52);
   });
 
   it('counts what a device has sent from the index alone', async () => {
@@ -305,7 +328,7 @@ describe('messages by what few messages have, where PostgreSQL expects many', ()
     const { rows } = await sql.query<{ batchId: string }>('SELECT batch_id AS "batchId" FROM batches ORDER BY batch_id LIMIT 1');
     const [{ batchId }] = rows as [{ batchId: string }];
     for (const limit of [1, 50, 500]) {
-      const list = new ListRequest('list', ['uuid'], { limit });
+      const list = new ListRequest('list', messageKeys({ batchId }), { limit });
       const nodes = await readingAs(sql, tenantId, (read) => planned(read, (explaining) => listMessages(explaining, { batchId }, list)));
       expect(rowsRead(readingOf(/^messages/, nodes))).toBeLessThan(FEW);
     }

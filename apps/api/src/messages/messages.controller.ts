@@ -16,7 +16,7 @@ import { DAY_MS, spanMs, timeRange } from '../http/time-range.js';
 import { containedJsonFault } from './contained-json.js';
 import { MessageVerificationResult } from './message-verification.dto.js';
 import { MessageDetails, MessagePage, MessagePath, MessagesQuery } from './messages.dto.js';
-import { findMessage, findPayload, listMessages } from './messages.queries.js';
+import { findMessage, findPayload, listMessages, messageKeys } from './messages.queries.js';
 
 @ApiTags('messages')
 @Controller('api/v1/messages')
@@ -25,14 +25,14 @@ export class MessagesController {
   constructor(private readonly database: Database) {}
 
   /**
-   * Lists messages, newest first.
+   * Lists messages, newest first; those of a batch from its last leaf to its first.
    * @remarks Without `deviceId`, `batchId`, `hash`, `from` and `to` the last 24 hours. `data` finds messages by what their JSON says.
    */
   @Get()
   @ApiOkResponse({ description: 'A page of messages.', type: MessagePage })
   @Failures()
   async list(@Caller() caller: Principal, @Query() query: MessagesQuery): Promise<Page<JsonText>> {
-    const list = new ListRequest('messages', ['uuid'], query);
+    const list = new ListRequest('messages', messageKeys(query), query);
     const bounded = query.deviceId === undefined && query.batchId === undefined && query.hash === undefined;
     const range = timeRange(query, { nowMs: list.nowMs, bounded });
     const { data } = query;

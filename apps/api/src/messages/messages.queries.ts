@@ -2,11 +2,11 @@ import { uuidv7Floor } from '@tallystick/persistence';
 import { Conditions } from '../database/conditions.js';
 import type { Reader } from '../database/database.js';
 import { jsonTime } from '../database/json-time.js';
+import type { CursorKey } from '../http/cursor.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
 import { DAY_MS, type TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
-import { payloadJson } from './payload-json.js';
 
 /** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
 const PAGE_BYTES = 4 * 1024 * 1024;
@@ -45,11 +45,16 @@ const columns = (all: Record<string, string>) =>
   Object.entries(all)
     .map(([name, sql]) => `${sql} AS "${name}"`)
     .join(', ');
-const jsonPayload = (payload: string) => `CASE WHEN m.raw_data IS NOT NULL THEN ${payload} END AS payload`;
+/**
+ * The payload's own JSON text. Not jsonb's text of it: that writes numbers out in full, so that a payload of 256 KiB with 1e131071 in it
+ * many times over would become gigabytes.
+ */
+const rawDataColumn = (condition: string) => `CASE WHEN ${condition} THEN json_text(m.payload) END AS "rawData"`;
+const IS_JSON = 'm.raw_data IS NOT NULL';
 
-/** The columns of a summary, with the given SQL for the payload where it is JSON. */
-export function summaryColumns(payload = 'm.payload'): string {
-  return `${columns(SUMMARY)}, ${jsonPayload(payload)}`;
+/** The columns of a summary; `rawData` only where the given condition holds. */
+export function summaryColumns(condition = 'true'): string {
+  return `${columns(SUMMARY)}, ${rawDataColumn(`${IS_JSON} AND ${condition}`)}`;
 }
 
 export interface MessagesFilter extends TimeRange {
@@ -62,40 +67,42 @@ export interface MessagesFilter extends TimeRange {
   data?: string;
 }
 
-/** Newest first. */
+/** What a page's cursor holds: a batch's messages are in the order of its leaves. */
+export function messageKeys({ batchId }: MessagesFilter): CursorKey[] {
+  return batchId === undefined ? ['uuid'] : ['int', 'uuid'];
+}
+
+/** Newest first; of a batch, last leaf first, which is the order in which they were taken. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<JsonText>> {
-  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, the newest partitions
-  // are read backwards until the page is full; by received_at, a device's own index is. A batch is sorted: an index that has its order
-  // has all messages, and would be read from the newest of them to the batch.
-  const isByTime = filter.deviceId === undefined && filter.batchId === undefined;
-  const order = isByTime ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
-  const [messageId] = list.after ?? [];
+  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, a tenant's index or the newest
+  // partitions are read backwards until the page is full; by received_at, a device's own index is. A batch's has its leaves.
+  const ofBatch = filter.batchId !== undefined;
+  const order = ofBatch ? LAST_LEAF_FIRST : filter.deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
+  const messageId = list.after?.at(-1);
   const tenants = await tenantsOf(read, filter);
   // Equality wherever it can be: only then does the device's index give the rows in order.
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
-  const beforeId = messageId ?? (filter.to && uuidv7Floor(filter.to.getTime()));
+  const toId = filter.to && uuidv7Floor(filter.to.getTime());
+  const beforeId = (ofBatch ? undefined : messageId) ?? toId;
   const matches = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
   const where = new Conditions()
     .and('m.message_hash = ?', filter.hash)
     .and('m.device_id = ?', filter.deviceId)
     // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
-    .and(filter.batchId === undefined ? 'm.tenant_id = ?' : `m.tenant_id || '' = ?`, tenantId)
+    .and(ofBatch ? `m.tenant_id || '' = ?` : 'm.tenant_id = ?', tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
+    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', ofBatch ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', matches);
   const planning = hasOnePlan({ ...filter, tenantId }, otherTenants) ? 'once' : 'each time';
-  const limit = where.value(list.limit + 1);
-  const rowsOf = (selected: string) => `SELECT ${selected} FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${limit}`;
-  // All of a batch is sorted for a page. Ids are, and then the page's rows are fetched: whole rows take half as long again.
-  const found =
-    filter.batchId === undefined ? rowsOf('m.*') : `SELECT m.* FROM (${rowsOf('m.message_id')}) first JOIN messages m USING (message_id)`;
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${where.value(list.limit + 1)}`;
   const rows = await read<PageRow>(page(found, order), where.values, planning);
-  return messagePage(rows, list, (row) => [row.messageId]);
+  return messagePage(rows, list, (row) => (ofBatch ? [String(row.leafIndex), row.messageId] : [row.messageId]));
 }
 
 /**
@@ -168,6 +175,7 @@ export async function listBatchMessages(
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
+const LAST_LEAF_FIRST = 'm.leaf_index DESC, m.message_id DESC';
 
 function startOfDay(at: Date): number {
   return Math.floor(at.getTime() / DAY_MS) * DAY_MS;
@@ -200,14 +208,14 @@ export async function findPayload(read: Reader, messageId: string): Promise<Stor
   return rows[0];
 }
 
-export type SummaryRow = Omit<MessageSummary, 'rawData'> & { payload: Buffer | null };
+export type SummaryRow = Omit<MessageSummary, 'rawData'> & { rawData: string | null };
 
 interface PageRow {
   messageId: string;
   leafIndex: number;
   /** A summary without `rawData`. */
   json: string;
-  payload: Buffer | null;
+  rawData: string | null;
   /** Whether a row was found behind this one, be it cut off. */
   isFollowed: boolean | null;
 }
@@ -217,7 +225,7 @@ interface PageRow {
  * cost the API twice as much as all the rest of an answer.
  */
 function page(found: string, order: string): string {
-  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${jsonPayload('m.payload')},
+  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${rawDataColumn(IS_JSON)},
       m.followed AS "isFollowed"
     FROM (
       SELECT m.*, lead(true) OVER so_far AS followed, sum(m.payload_size) OVER so_far - m.payload_size AS bytes_before
@@ -235,10 +243,10 @@ function messagePage(rows: PageRow[], list: ListRequest, keysOf: (row: PageRow) 
   return { items: items.map(summaryJson), nextCursor };
 }
 
-function summaryJson({ json, payload }: PageRow): JsonText {
-  return new JsonText(`${json.slice(0, -1)},"rawData":${payload ? (payloadJson(payload)?.text ?? null) : null}}`);
+function summaryJson({ json, rawData }: PageRow): JsonText {
+  return new JsonText(`${json.slice(0, -1)},"rawData":${rawData}}`);
 }
 
-export function summary({ payload, ...row }: SummaryRow): MessageSummary {
-  return { ...row, rawData: payload && payloadJson(payload) };
+export function summary(row: SummaryRow): MessageSummary {
+  return { ...row, rawData: row.rawData === null ? null : new JsonText(row.rawData) };
 }

@@ -12,7 +12,7 @@ export const STREAMED_PAYLOAD_BYTES = 4 * 1024;
 /** What is committed by now and the position has not taken, in order of receipt. */
 export async function newMessages(read: Reader, position: StreamPosition): Promise<MessageSummary[]> {
   const rows = await read<SummaryRow>(
-    `SELECT ${summaryColumns(`CASE WHEN m.payload_size <= ${STREAMED_PAYLOAD_BYTES} THEN m.payload END`)}
+    `SELECT ${summaryColumns(`m.payload_size <= ${STREAMED_PAYLOAD_BYTES}`)}
      FROM messages m
      WHERE m.message_id >= $1::uuid AND ($2::text IS NULL OR m.tenant_id = $2) AND m.message_id <> ALL ($3::uuid[])
      ORDER BY m.message_id LIMIT ${MOST_ROWS}`,

@@ -7,6 +7,7 @@ import { Device } from './device.js';
 @Index('idx_messages_device_id', { synchronize: false })
 @Index('idx_messages_received_at', { synchronize: false })
 @Index('idx_messages_hash', ['messageHash'])
+@Index('idx_messages_tenant', ['tenantId', 'messageId', 'siteId'])
 export class Message {
   @PrimaryColumn('uuid', { name: 'message_id', primaryKeyConstraintName: 'messages_pkey' })
   messageId: string;

@@ -16,6 +16,7 @@ import { QuarantineReplay1793000000015 } from './1793000000015-quarantine-replay
 import { Alerts1793000000016 } from './1793000000016-alerts.js';
 import { ReceiverSlots1793000000017 } from './1793000000017-receiver-slots.js';
 import { JsonSearch1793000000018 } from './1793000000018-json-search.js';
+import { MessagePages1793000000019 } from './1793000000019-message-pages.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -37,4 +38,5 @@ export const migrations = [
   Alerts1793000000016,
   ReceiverSlots1793000000017,
   JsonSearch1793000000018,
+  MessagePages1793000000019,
 ];
