@@ -207,9 +207,11 @@ describe('an export under way', () => {
       return { isWhole: false, text };
     }
   };
+  /** Of exports alone: the API has others, which begin and end on their own. */
   const transactions = async () => {
     const { rows } = await api.sql.query<{ pid: number }>(
-      `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tallystick-api' AND xact_start IS NOT NULL`,
+      `SELECT pid FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = 'tallystick-api' AND xact_start IS NOT NULL AND query LIKE 'FETCH %'`,
     );
     return rows.map(({ pid }) => pid);
   };

@@ -72,50 +72,74 @@ export function messageKeys({ batchId }: MessagesFilter): CursorKey[] {
   return batchId === undefined ? ['uuid'] : ['int', 'uuid'];
 }
 
+/**
+ * What a page is read by, each an index that has its rows in order: a batch's leaves, a device's or a tenant's messages, or all by time.
+ * UUIDv7 begins with received_at, so both orders are the same.
+ */
+const ORDER = {
+  batch: 'm.leaf_index DESC, m.message_id DESC',
+  device: 'm.received_at DESC, m.message_id DESC',
+  // The tenant is one. Named first, it leaves no other index: how many messages it has among the others' is not known to a plan made once.
+  tenant: 'm.tenant_id DESC, m.message_id DESC',
+  time: 'm.message_id DESC',
+};
+
 /** Newest first; of a batch, last leaf first, which is the order in which they were taken. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<JsonText>> {
-  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, a tenant's index or the newest
-  // partitions are read backwards until the page is full; by received_at, a device's own index is. A batch's has its leaves.
-  const ofBatch = filter.batchId !== undefined;
-  const order = ofBatch ? LAST_LEAF_FIRST : filter.deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
-  const messageId = list.after?.at(-1);
   const tenants = await tenantsOf(read, filter);
   // Equality wherever it can be: only then does the device's index give the rows in order.
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
+  const path = pathOf({ ...filter, tenantId });
+  const messageId = list.after?.at(-1);
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
   const toId = filter.to && uuidv7Floor(filter.to.getTime());
-  const beforeId = (ofBatch ? undefined : messageId) ?? toId;
+  const beforeId = (path === 'batch' ? undefined : messageId) ?? toId;
   const matches = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
   const where = new Conditions()
     .and('m.message_hash = ?', filter.hash)
     .and('m.device_id = ?', filter.deviceId)
-    // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
-    .and(ofBatch ? `m.tenant_id || '' = ?` : 'm.tenant_id = ?', tenantId)
+    .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
-    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', ofBatch ? list.after?.[0] : undefined, messageId)
+    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', matches);
-  const planning = hasOnePlan({ ...filter, tenantId }, otherTenants) ? 'once' : 'each time';
-  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${where.value(list.limit + 1)}`;
-  const rows = await read<PageRow>(page(found, order), where.values, planning);
-  return messagePage(rows, list, (row) => (ofBatch ? [String(row.leafIndex), row.messageId] : [row.messageId]));
+  const planning = hasOnePlan(path, { ...filter, tenantId }, otherTenants) ? 'once' : 'each time';
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${ORDER[path]} LIMIT ${where.value(list.limit + 1)}`;
+  const rows = await read<PageRow>(page(found, ORDER[path]), where.values, planning);
+  return messagePage(rows, list, (row) => (path === 'batch' ? [String(row.leafIndex), row.messageId] : [row.messageId]));
 }
 
-/**
- * Whether one plan is good for any values: a device and a batch have an index of their own, and those of everybody are read by time. How many
- * messages a tenant, a site or a hash has decides by which index they are read.
- */
+type MessagesPath = keyof typeof ORDER;
+
+const TENANT_IS: Record<MessagesPath, string> = {
+  // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
+  batch: `m.tenant_id || '' = ?`,
+  device: 'm.tenant_id = ?',
+  // An equality would make the order by tenant one by message_id alone.
+  tenant: 'm.tenant_id = ANY (?)',
+  time: 'm.tenant_id = ?',
+};
+
+function pathOf({ batchId, deviceId, tenantId, hash, data }: MessagesFilter): MessagesPath {
+  if (batchId !== undefined) return 'batch';
+  if (deviceId !== undefined) return 'device';
+  return tenantId !== undefined && hash === undefined && data === undefined ? 'tenant' : 'time';
+}
+
+/** Whether one plan is good for any values. How many messages have a hash or contain a JSON decides by which index they are read. */
 function hasOnePlan(
-  { hash, tenantId, deviceId, batchId, siteId, data, from }: MessagesFilter,
+  path: MessagesPath,
+  { hash, tenantId, siteId, data, from }: MessagesFilter,
   otherTenants: string[] | undefined,
 ): boolean {
-  if (tenantId !== undefined && deviceId !== undefined) return true;
-  if ([hash, siteId, data, deviceId, otherTenants].some((value) => value !== undefined)) return false;
-  return batchId === undefined ? tenantId === undefined : from === undefined;
+  if (path === 'device') return tenantId !== undefined;
+  if ([hash, data, otherTenants].some((value) => value !== undefined)) return false;
+  if (path === 'batch') return siteId === undefined && from === undefined;
+  return path === 'tenant' || siteId === undefined;
 }
 
 /**
@@ -175,7 +199,6 @@ export async function listBatchMessages(
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
-const LAST_LEAF_FIRST = 'm.leaf_index DESC, m.message_id DESC';
 
 function startOfDay(at: Date): number {
   return Math.floor(at.getTime() / DAY_MS) * DAY_MS;

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { replaceMessagesContaining } from './parts/messages-containing.js';
 
 /** What a page of messages is read by (ADR 0036). */
 export class MessagePages1793000000019 implements MigrationInterface {
@@ -7,6 +8,8 @@ export class MessagePages1793000000019 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     // A tenant's messages in their order, and those of one site among them without a look at the others' rows.
     await runner.query(`CREATE INDEX idx_messages_tenant ON messages (tenant_id, message_id, site_id)`);
+    // A search for what is rare finds that out from a few of the newest.
+    await replaceMessagesContaining(runner, [100, 1000]);
     await runner.query(jsonText);
     await runner.query(`REVOKE EXECUTE ON FUNCTION json_text(bytea) FROM PUBLIC`);
     await runner.query(`GRANT EXECUTE ON FUNCTION json_text(bytea) TO tallystick_api`);
@@ -14,6 +17,7 @@ export class MessagePages1793000000019 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`DROP FUNCTION json_text(bytea)`);
+    await replaceMessagesContaining(runner, [1000]);
     await runner.query(`DROP INDEX idx_messages_tenant`);
   }
 }
