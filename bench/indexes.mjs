@@ -22,6 +22,7 @@ const gathering = (kilobytes) =>
    END $$`;
 const WITHOUT = {
   device: ['DROP INDEX idx_messages_device_id'],
+  tenant: ['DROP INDEX idx_messages_tenant'],
   time: ['DROP INDEX idx_messages_received_at'],
   hash: ['DROP INDEX idx_messages_hash'],
   batch: [dropOfPartitions('batch_leaf')],
@@ -33,6 +34,7 @@ const BTREE_ON_TIME = [...WITHOUT.time, 'CREATE INDEX idx_messages_received_at O
 const VARIANTS = [
   { label: 'as delivered, JSON index off', jsonIndex: 'off', schemaChanges: [] },
   { label: 'without (tenant_id, device_id, received_at)', jsonIndex: 'off', schemaChanges: WITHOUT.device },
+  { label: 'without (tenant_id, message_id, site_id)', jsonIndex: 'off', schemaChanges: WITHOUT.tenant },
   { label: 'without received_at (BRIN)', jsonIndex: 'off', schemaChanges: WITHOUT.time },
   { label: 'received_at as btree', jsonIndex: 'off', schemaChanges: BTREE_ON_TIME },
   { label: 'without message_hash', jsonIndex: 'off', schemaChanges: WITHOUT.hash },
@@ -41,7 +43,7 @@ const VARIANTS = [
   {
     label: 'primary key alone',
     jsonIndex: 'off',
-    schemaChanges: [WITHOUT.device, WITHOUT.time, WITHOUT.hash, WITHOUT.batch, WITHOUT.references].flat(),
+    schemaChanges: [WITHOUT.device, WITHOUT.tenant, WITHOUT.time, WITHOUT.hash, WITHOUT.batch, WITHOUT.references].flat(),
   },
   { label: 'as delivered, JSON index live (jsonb_path_ops)', jsonIndex: 'live', schemaChanges: [] },
   { label: 'JSON index that gathers 4 MB (PostgreSQL default)', jsonIndex: 'live', schemaChanges: [gathering(4096)] },
@@ -62,6 +64,12 @@ const QUERIES = [
     index: 'device',
     clauses: 'tenant_id = $1 AND device_id = $2 ORDER BY received_at DESC LIMIT 100',
     values: (row) => [row.tenant_id, row.device_id],
+  },
+  {
+    ask: 'the last 100 messages of a site',
+    index: 'tenant',
+    clauses: 'tenant_id = $1 AND site_id = $2 ORDER BY tenant_id DESC, message_id DESC LIMIT 100',
+    values: (row) => [row.tenant_id, row.site_id],
   },
   { ask: '10 ms of received_at (BRIN)', index: 'time', clauses: SHORT_SPAN, values: (row) => [row.received_at] },
   {
@@ -122,7 +130,7 @@ async function timeQueries() {
     (await copyRun({ servers, database, ...size })).sampler.stop();
     await database.sql.query('VACUUM ANALYZE messages');
     const { rows: examples } = await database.sql.query(
-      `SELECT tenant_id, device_id, received_at, message_hash, batch_id, (raw_data ->> 'seq')::int AS seq
+      `SELECT tenant_id, site_id, device_id, received_at, message_hash, batch_id, (raw_data ->> 'seq')::int AS seq
        FROM messages WHERE (raw_data ->> 'seq')::int % $1 = 0`,
       [Math.max(1, Math.floor(messages / TIMES_ASKED))],
     );

@@ -14,7 +14,7 @@ import { MessagePage } from '../messages/messages.dto.js';
 import { listBatchMessages } from '../messages/messages.queries.js';
 import { BatchVerificationResult } from './batch-verification.dto.js';
 import { BatchDetails, BatchesQuery, BatchPage, BatchPath } from './batches.dto.js';
-import { findBatch, findBatchSpan, listBatches } from './batches.queries.js';
+import { batchExists, findBatch, listBatches } from './batches.queries.js';
 import { verifyStoredBatch } from './verify-batch.queries.js';
 
 const MAX_DIFFERENCES = 100;
@@ -60,10 +60,9 @@ export class BatchesController {
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
   async messages(@Caller() caller: Principal, @Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<Page<JsonText>> {
     const list = new ListRequest(`batches/${batchId}/messages`, ['int', 'uuid'], query);
-    return this.database.read(caller, async (read) => {
-      const span = (await findBatchSpan(read, batchId)) ?? notFound();
-      return listBatchMessages(read, { batchId, ...span }, list);
-    });
+    const page = await this.database.readOnce(caller, (read) => listBatchMessages(read, batchId, list));
+    if (page.items.length === 0 && !(await this.database.readOnce(caller, (read) => batchExists(read, batchId)))) notFound();
+    return page;
   }
 
   /**

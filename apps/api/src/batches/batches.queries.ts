@@ -69,12 +69,7 @@ export async function findBatch(read: Reader, batchId: string): Promise<BatchDet
   return rows[0];
 }
 
-/** Whether there is such a batch, and the span of its messages: the partitions to look into. */
-export async function findBatchSpan(read: Reader, batchId: string): Promise<{ startTimestamp: Date; endTimestamp: Date } | undefined> {
-  const rows = await read<{ startTimestamp: Date; endTimestamp: Date }>(
-    `SELECT start_timestamp AS "startTimestamp", end_timestamp AS "endTimestamp"
-     FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
-    [batchId, read.tenantId],
-  );
-  return rows[0];
+export async function batchExists(read: Reader, batchId: string): Promise<boolean> {
+  const rows = await read('SELECT 1 FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)', [batchId, read.tenantId]);
+  return rows.length > 0;
 }

@@ -5,7 +5,7 @@ import { jsonTime } from '../database/json-time.js';
 import type { CursorKey } from '../http/cursor.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
-import { DAY_MS, type TimeRange } from '../http/time-range.js';
+import type { TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
 
 /** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
@@ -101,6 +101,7 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
     .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
+    .and(`m.message_id >= ${firstOfBatch('?')}`, filter.batchId)
     .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
@@ -168,40 +169,31 @@ export async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFi
   return rows.map((row) => row.tenantId);
 }
 
-/**
- * In leaf order. The batch's span names the partitions to look into. It is taken in whole days, of which a planner concludes nothing
- * else: given the exact span, it expects a handful of rows and sorts the whole batch instead of reading the leaves' index up to the page.
- */
-export async function listBatchMessages(
-  read: Reader,
-  batch: { batchId: string; startTimestamp: Date; endTimestamp: Date },
-  list: ListRequest,
-): Promise<Page<JsonText>> {
+/** In leaf order. Nothing for a batch that the reader does not see. */
+export async function listBatchMessages(read: Reader, batchId: string, list: ListRequest): Promise<Page<JsonText>> {
   const [leafIndex, messageId] = list.after ?? [];
   const rows = await read<PageRow>(
     page(
       `SELECT m.* FROM messages m
-       WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)
+       WHERE m.batch_id = $1 AND m.message_id >= ${firstOfBatch('$1')} AND (m.leaf_index, m.message_id) > ($2::int, $3::uuid)
        ORDER BY ${LEAF_ORDER}
-       LIMIT $6`,
+       LIMIT $4`,
       LEAF_ORDER,
     ),
-    [
-      batch.batchId,
-      uuidv7Floor(startOfDay(batch.startTimestamp)),
-      uuidv7Floor(startOfDay(batch.endTimestamp) + DAY_MS),
-      leafIndex ?? -1,
-      messageId ?? NO_UUID,
-      list.limit + 1,
-    ],
+    [batchId, leafIndex ?? -1, messageId ?? NO_UUID, list.limit + 1],
+    'once',
   );
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
 
-function startOfDay(at: Date): number {
-  return Math.floor(at.getTime() / DAY_MS) * DAY_MS;
+/**
+ * The least id that a message of the batch may have: partitions of earlier days are left out. Given the batch's end too, PostgreSQL expects
+ * a handful of messages between the two, and reads all of a day and all of the batch instead of the leaves' index up to the page.
+ */
+function firstOfBatch(batchId: string): string {
+  return `(SELECT uuidv7_floor(date_trunc('day', b.start_timestamp, 'UTC')) FROM batches b WHERE b.batch_id = ${batchId})`;
 }
 
 /** One message with the state of its batch. */
