@@ -58,6 +58,8 @@ const ROWS = [
 const deviceOf = ({ text }: JsonText) => (JSON.parse(text) as MessageSummary).deviceId;
 const idOf = ({ text }: JsonText) => (JSON.parse(text) as MessageSummary).messageId;
 
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+
 /** As many rows as this at most are read, of 100,000 messages, for a page of 50. */
 const FEW = 3_000;
 
@@ -90,7 +92,6 @@ describe('a list that is asked for as the role of the API', () => {
   const scans = (nodes: PlanNode[]) => ofLargeTables(nodes).filter((node) => node['Node Type'] === 'Seq Scan' && rowsRead([node]) > 500);
 
   const list = (kinds: CursorKey[]) => new ListRequest('list', kinds, { limit: 50 });
-  const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
   const day = { from: hoursAgo(24) };
   const messages = (filter: MessagesFilter) => (read: Reader) => listMessages(read, filter, list(messageKeys(filter)));
   const rejections = (filter: RejectionsFilter) => (read: Reader) => listRejections(read, filter, list(['time', 'uuid']));
@@ -332,6 +333,9 @@ describe('messages by what few messages have, where PostgreSQL expects many', ()
       const list = new ListRequest('list', messageKeys({ batchId }), { limit });
       for (const query of [
         (read: Reader) => listMessages(read, { batchId }, list),
+        (read: Reader) => listMessages(read, { batchId, from: hoursAgo(72) }, list),
+        (read: Reader) => listMessages(read, { batchId, to: hoursAgo(1) }, list),
+        (read: Reader) => listMessages(read, { batchId, from: hoursAgo(72), to: hoursAgo(1) }, list),
         (read: Reader) => listBatchMessages(read, batchId, list),
       ]) {
         const nodes = await readingAs(sql, tenantId, (read) => planned(read, query));

@@ -101,7 +101,7 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
     .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
-    .and(`m.message_id >= ${firstOfBatch('?')}`, filter.batchId)
+    .and(`m.message_id >= ${firstOfBatch('?')}`, isWithinTime(filter) ? undefined : filter.batchId)
     .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
@@ -132,15 +132,16 @@ function pathOf({ batchId, deviceId, tenantId, hash, data }: MessagesFilter): Me
 }
 
 /** Whether one plan is good for any values. How many messages have a hash or contain a JSON decides by which index they are read. */
-function hasOnePlan(
-  path: MessagesPath,
-  { hash, tenantId, siteId, data, from }: MessagesFilter,
-  otherTenants: string[] | undefined,
-): boolean {
+function hasOnePlan(path: MessagesPath, filter: MessagesFilter, otherTenants: string[] | undefined): boolean {
+  const { hash, tenantId, siteId, data } = filter;
   if (path === 'device') return tenantId !== undefined;
   if ([hash, data, otherTenants].some((value) => value !== undefined)) return false;
-  if (path === 'batch') return siteId === undefined && from === undefined;
+  if (path === 'batch') return siteId === undefined && !isWithinTime(filter);
   return path === 'tenant' || siteId === undefined;
+}
+
+function isWithinTime({ from, to }: TimeRange): boolean {
+  return from !== undefined || to !== undefined;
 }
 
 /**
@@ -189,7 +190,7 @@ export async function listBatchMessages(read: Reader, batchId: string, list: Lis
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
 
 /**
- * The least id that a message of the batch may have: partitions of earlier days are left out. Given the batch's end too, PostgreSQL expects
+ * The least id that a message of the batch may have: partitions of earlier days are left out. Given an upper bound too, PostgreSQL expects
  * a handful of messages between the two, and reads all of a day and all of the batch instead of the leaves' index up to the page.
  */
 function firstOfBatch(batchId: string): string {
