@@ -49,6 +49,8 @@ const SETTINGS = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   max_connections: '100',
+  // A list that names no time looks into every day there is, and holds up to 8 locks for each.
+  max_locks_per_transaction: '1024',
   shared_buffers: '256MB',
   max_wal_size: '2GB',
   wal_compression: 'on',

@@ -14,7 +14,7 @@ import { MessagePage } from '../messages/messages.dto.js';
 import { listBatchMessages } from '../messages/messages.queries.js';
 import { BatchVerificationResult } from './batch-verification.dto.js';
 import { BatchDetails, BatchesQuery, BatchPage, BatchPath } from './batches.dto.js';
-import { batchExists, findBatch, listBatches } from './batches.queries.js';
+import { findBatch, listBatches } from './batches.queries.js';
 import { verifyStoredBatch } from './verify-batch.queries.js';
 
 const MAX_DIFFERENCES = 100;
@@ -60,9 +60,7 @@ export class BatchesController {
   @Failures({ notFound: 'BATCH_NOT_FOUND' })
   async messages(@Caller() caller: Principal, @Param() { batchId }: BatchPath, @Query() query: ListQuery): Promise<Page<JsonText>> {
     const list = new ListRequest(`batches/${batchId}/messages`, ['int', 'uuid'], query);
-    const page = await this.database.readOnce(caller, (read) => listBatchMessages(read, batchId, list));
-    if (page.items.length === 0 && !(await this.database.readOnce(caller, (read) => batchExists(read, batchId)))) notFound();
-    return page;
+    return (await this.database.read(caller, (read) => listBatchMessages(read, batchId, list))) ?? notFound();
   }
 
   /**

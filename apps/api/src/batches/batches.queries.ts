@@ -68,8 +68,3 @@ export async function findBatch(read: Reader, batchId: string): Promise<BatchDet
   );
   return rows[0];
 }
-
-export async function batchExists(read: Reader, batchId: string): Promise<boolean> {
-  const rows = await read('SELECT 1 FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)', [batchId, read.tenantId]);
-  return rows.length > 0;
-}

@@ -38,8 +38,8 @@ export class MessagesController {
     const { data } = query;
     if (data !== undefined) assertSearchable(data, caller, bounded ? spanMs(range, list.nowMs) : 0);
     const work = (read: Reader) => listMessages(read, { ...query, ...range }, list);
-    // Of the whole platform, a device's tenants and what contains `data` are looked up first.
-    const isOneStatement = !caller.isPlatform || (data === undefined && query.deviceId === undefined);
+    // A batch's days are looked up first; of the whole platform, a device's tenants and what contains `data` too.
+    const isOneStatement = query.batchId === undefined && (!caller.isPlatform || (data === undefined && query.deviceId === undefined));
     try {
       return await (isOneStatement ? this.database.readOnce(caller, work) : this.database.read(caller, work));
     } catch (error) {

@@ -72,76 +72,43 @@ export function messageKeys({ batchId }: MessagesFilter): CursorKey[] {
   return batchId === undefined ? ['uuid'] : ['int', 'uuid'];
 }
 
-/**
- * What a page is read by, each an index that has its rows in order: a batch's leaves, a device's or a tenant's messages, or all by time.
- * UUIDv7 begins with received_at, so both orders are the same.
- */
-const ORDER = {
-  batch: 'm.leaf_index DESC, m.message_id DESC',
-  device: 'm.received_at DESC, m.message_id DESC',
-  // The tenant is one. Named first, it leaves no other index: how many messages it has among the others' is not known to a plan made once.
-  tenant: 'm.tenant_id DESC, m.message_id DESC',
-  time: 'm.message_id DESC',
-};
-
-/** Newest first; of a batch, last leaf first, which is the order in which they were taken. */
+/** Newest first; of a batch, from its last leaf to its first, which is nearly the same: a clock may have been set back, and a replay is older. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<JsonText>> {
+  const { batchId, deviceId } = filter;
   const tenants = await tenantsOf(read, filter);
-  // Equality wherever it can be: only then does the device's index give the rows in order.
+  // Equality wherever it can be: only then does a tenant's or a device's index give the rows in order.
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
-  const path = pathOf({ ...filter, tenantId });
-  const messageId = list.after?.at(-1);
+  const days = batchId === undefined ? undefined : await daysOf(read, batchId);
+  if (batchId !== undefined && !days) return list.page<JsonText>([], () => []);
+  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, a tenant's index or the newest
+  // partitions are read backwards until the page is full; by received_at, a device's own index is. A batch's has its leaves.
+  const order = days ? LAST_LEAF_FIRST : deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
+  const [leafIndex, messageId] = days ? (list.after ?? []) : [undefined, list.after?.[0]];
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
   const toId = filter.to && uuidv7Floor(filter.to.getTime());
-  const beforeId = (path === 'batch' ? undefined : messageId) ?? toId;
+  const beforeId = (days ? undefined : messageId) ?? toId;
   const matches = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
   const where = new Conditions()
     .and('m.message_hash = ?', filter.hash)
-    .and('m.device_id = ?', filter.deviceId)
-    .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
+    .and('m.device_id = ?', deviceId)
+    // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
+    .and(days ? `m.tenant_id || '' = ?` : 'm.tenant_id = ?', tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
-    .and('m.batch_id = ?', filter.batchId)
-    .and(`m.message_id >= ${firstOfBatch('?')}`, isWithinTime(filter) ? undefined : filter.batchId)
-    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
+    .and('m.batch_id = ?', batchId)
+    .and('m.message_id >= ?::uuid', days?.fromId)
+    .and('m.message_id < ?::uuid', days?.beforeId)
+    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', leafIndex, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', matches);
-  const planning = hasOnePlan(path, { ...filter, tenantId }, otherTenants) ? 'once' : 'each time';
-  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${ORDER[path]} LIMIT ${where.value(list.limit + 1)}`;
-  const rows = await read<PageRow>(page(found, ORDER[path]), where.values, planning);
-  return messagePage(rows, list, (row) => (path === 'batch' ? [String(row.leafIndex), row.messageId] : [row.messageId]));
-}
-
-type MessagesPath = keyof typeof ORDER;
-
-const TENANT_IS: Record<MessagesPath, string> = {
-  // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
-  batch: `m.tenant_id || '' = ?`,
-  device: 'm.tenant_id = ?',
-  // An equality would make the order by tenant one by message_id alone.
-  tenant: 'm.tenant_id = ANY (?)',
-  time: 'm.tenant_id = ?',
-};
-
-function pathOf({ batchId, deviceId, tenantId, hash, data }: MessagesFilter): MessagesPath {
-  if (batchId !== undefined) return 'batch';
-  if (deviceId !== undefined) return 'device';
-  return tenantId !== undefined && hash === undefined && data === undefined ? 'tenant' : 'time';
-}
-
-/** Whether one plan is good for any values. How many messages have a hash or contain a JSON decides by which index they are read. */
-function hasOnePlan(path: MessagesPath, filter: MessagesFilter, otherTenants: string[] | undefined): boolean {
-  const { hash, tenantId, siteId, data } = filter;
-  if (path === 'device') return tenantId !== undefined;
-  if ([hash, data, otherTenants].some((value) => value !== undefined)) return false;
-  if (path === 'batch') return siteId === undefined && !isWithinTime(filter);
-  return path === 'tenant' || siteId === undefined;
-}
-
-function isWithinTime({ from, to }: TimeRange): boolean {
-  return from !== undefined || to !== undefined;
+  // A device's index is the one plan for any. All others are planned for their values: those leave out the partitions of other days before
+  // any of them is locked and opened, of which there may be a thousand.
+  const planning = tenantId !== undefined && deviceId !== undefined && !days ? 'once' : 'each time';
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${where.value(list.limit + 1)}`;
+  const rows = await read<PageRow>(page(found, order), where.values, planning);
+  return messagePage(rows, list, (row) => (days ? [String(row.leafIndex), row.messageId] : [row.messageId]));
 }
 
 /**
@@ -170,31 +137,38 @@ export async function tenantsOf(read: Reader, { tenantId, deviceId }: MessagesFi
   return rows.map((row) => row.tenantId);
 }
 
-/** In leaf order. Nothing for a batch that the reader does not see. */
-export async function listBatchMessages(read: Reader, batchId: string, list: ListRequest): Promise<Page<JsonText>> {
+/** In leaf order; undefined when there is no such batch. */
+export async function listBatchMessages(read: Reader, batchId: string, list: ListRequest): Promise<Page<JsonText> | undefined> {
+  const days = await daysOf(read, batchId);
+  if (!days) return undefined;
   const [leafIndex, messageId] = list.after ?? [];
   const rows = await read<PageRow>(
     page(
       `SELECT m.* FROM messages m
-       WHERE m.batch_id = $1 AND m.message_id >= ${firstOfBatch('$1')} AND (m.leaf_index, m.message_id) > ($2::int, $3::uuid)
+       WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)
        ORDER BY ${LEAF_ORDER}
-       LIMIT $4`,
+       LIMIT $6`,
       LEAF_ORDER,
     ),
-    [batchId, leafIndex ?? -1, messageId ?? NO_UUID, list.limit + 1],
-    'once',
+    [batchId, days.fromId, days.beforeId, leafIndex ?? -1, messageId ?? NO_UUID, list.limit + 1],
   );
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
+const LAST_LEAF_FIRST = 'm.leaf_index DESC, m.message_id DESC';
 
 /**
- * The least id that a message of the batch may have: partitions of earlier days are left out. Given an upper bound too, PostgreSQL expects
- * a handful of messages between the two, and reads all of a day and all of the batch instead of the leaves' index up to the page.
+ * The days of a batch that the reader sees, as ids: the partitions to look into. Whole days, of which a planner concludes nothing else:
+ * given the exact span, it expects a handful of rows and sorts the whole batch instead of reading the leaves' index up to the page.
  */
-function firstOfBatch(batchId: string): string {
-  return `(SELECT uuidv7_floor(date_trunc('day', b.start_timestamp, 'UTC')) FROM batches b WHERE b.batch_id = ${batchId})`;
+async function daysOf(read: Reader, batchId: string): Promise<{ fromId: string; beforeId: string } | undefined> {
+  const [days] = await read<{ from: Date; before: Date }>(
+    `SELECT date_trunc('day', start_timestamp, 'UTC') AS "from", date_trunc('day', end_timestamp, 'UTC') + interval '24 hours' AS "before"
+     FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
+    [batchId, read.tenantId],
+  );
+  return days && { fromId: uuidv7Floor(days.from.getTime()), beforeId: uuidv7Floor(days.before.getTime()) };
 }
 
 /** One message with the state of its batch. */
