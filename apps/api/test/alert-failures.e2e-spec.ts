@@ -166,6 +166,12 @@ describe('a look or a notice that the database refuses', () => {
     expect(receiver.states('of_a_newer_version')).toEqual([]);
     await api.sql.query('GRANT UPDATE (attempts) ON alerts TO tallystick_api');
     await until(() => receiver.states('of_a_newer_version').length === 1, { timeoutMs: 30_000 });
+    // And recorded, in a round that ends well: until then a further refusal is not said again.
+    await until(async () => {
+      const { rows } = await api.sql.query(`SELECT FROM alerts WHERE kind = 'of_a_newer_version' AND notices = 1`);
+      return rows.length === 1;
+    });
+    await sleep(2_500);
   });
 
   it('is told again when the answer could not be recorded, under the same id', async () => {
