@@ -70,7 +70,7 @@ describe('reading', () => {
     expect((await api.pages(`${path}?limit=2`)).map((page) => ids(page, 'leafIndex'))).toEqual([[0, 1], [2, 3], [4]]);
   });
 
-  it('lists the messages of a batch from its last leaf when nothing but the batch is named', async () => {
+  it('lists messages by batch from its last leaf to its first, also within a time', async () => {
     const path = `/api/v1/messages?batchId=${sealed.batchId}`;
     expect(await list(path, 'leafIndex')).toEqual([4, 3, 2, 1, 0]);
     expect((await api.pages(`${path}&limit=2`)).map((page) => ids(page, 'leafIndex'))).toEqual([[4, 3], [2, 1], [0]]);

@@ -49,12 +49,12 @@ const columns = (all: Record<string, string>) =>
  * The payload's own JSON text. Not jsonb's text of it: that writes numbers out in full, so that a payload of 256 KiB with 1e131071 in it
  * many times over would become gigabytes.
  */
-const rawDataColumn = (condition: string) => `CASE WHEN ${condition} THEN json_text(m.payload) END AS "rawData"`;
-const IS_JSON = 'm.raw_data IS NOT NULL';
+const rawDataColumn = (condition = 'true') =>
+  `CASE WHEN m.raw_data IS NOT NULL AND ${condition} THEN json_text(m.payload) END AS "rawData"`;
 
 /** The columns of a summary; `rawData` only where the given condition holds. */
-export function summaryColumns(condition = 'true'): string {
-  return `${columns(SUMMARY)}, ${rawDataColumn(`${IS_JSON} AND ${condition}`)}`;
+export function summaryColumns(condition?: string): string {
+  return `${columns(SUMMARY)}, ${rawDataColumn(condition)}`;
 }
 
 export interface MessagesFilter extends TimeRange {
@@ -215,7 +215,7 @@ interface PageRow {
  * cost the API twice as much as all the rest of an answer.
  */
 function page(found: string, order: string): string {
-  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${rawDataColumn(IS_JSON)},
+  return `SELECT m.message_id AS "messageId", m.leaf_index AS "leafIndex", row_to_json(s)::text AS json, ${rawDataColumn()},
       m.followed AS "isFollowed"
     FROM (
       SELECT m.*, lead(true) OVER so_far AS followed, sum(m.payload_size) OVER so_far - m.payload_size AS bytes_before
