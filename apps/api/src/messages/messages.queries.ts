@@ -92,7 +92,7 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
     .and('m.message_hash = ?', filter.hash)
     .and('m.device_id = ?', deviceId)
     // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
-    .and(days ? `m.tenant_id || '' = ?` : 'm.tenant_id = ?', tenantId)
+    .and(days ? `(m.tenant_id = ?) IS TRUE` : 'm.tenant_id = ?', tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', batchId)
     .and('m.message_id >= ?::uuid', days?.fromId)

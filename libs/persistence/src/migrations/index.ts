@@ -17,6 +17,7 @@ import { Alerts1793000000016 } from './1793000000016-alerts.js';
 import { ReceiverSlots1793000000017 } from './1793000000017-receiver-slots.js';
 import { JsonSearch1793000000018 } from './1793000000018-json-search.js';
 import { MessagePages1793000000019 } from './1793000000019-message-pages.js';
+import { RowSecurityOnce1793000000020 } from './1793000000020-row-security-once.js';
 
 /** Every migration, in order. Listed one by one: an edited or reordered list is seen in review. */
 export const migrations = [
@@ -39,4 +40,5 @@ export const migrations = [
   ReceiverSlots1793000000017,
   JsonSearch1793000000018,
   MessagePages1793000000019,
+  RowSecurityOnce1793000000020,
 ];
