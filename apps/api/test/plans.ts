@@ -16,7 +16,8 @@ export interface PlanNode {
 export async function planned(read: Reader, query: (explaining: Reader) => Promise<unknown>): Promise<PlanNode[]> {
   const nodes: PlanNode[] = [];
   const explaining = async <Row>(text: string, values: readonly unknown[] = [], planning: Planning = 'each time') => {
-    const [plan] = planning === 'once' ? await explainOnce(read, text, values) : await read<Explained>(`${EXPLAIN} ${text}`, values);
+    const [plan] =
+      planning === 'each time' ? await read<Explained>(`${EXPLAIN} ${text}`, values) : await explainOnce(read, text, values, planning);
     collect(plan!['QUERY PLAN'][0]!.Plan, nodes);
     return read<Row>(text, values);
   };
@@ -33,13 +34,16 @@ interface Explained {
 let prepared = 0;
 
 /** As it is planned for any values. */
-async function explainOnce(read: Reader, text: string, values: readonly unknown[]): Promise<Explained[]> {
+async function explainOnce(read: Reader, text: string, values: readonly unknown[], planning: Planning): Promise<Explained[]> {
   const literals = values.map((value) => literal(prepareValue(value) as string | number | null));
   const name = `planned_once_${++prepared}`;
   await read(`PREPARE ${name} AS ${text}`);
+  const sorts = planning === 'once' ? 'on' : 'off';
   await read(`SET LOCAL plan_cache_mode = force_generic_plan`);
+  await read(`SELECT set_config('enable_sort', '${sorts}', true), set_config('enable_bitmapscan', '${sorts}', true)`);
   const plan = await read<Explained>(`${EXPLAIN} EXECUTE ${name}${literals.length > 0 ? `(${literals.join(', ')})` : ''}`);
   await read(`DEALLOCATE ${name}`);
+  await read(`SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`);
   return plan;
 }
 

@@ -14,6 +14,12 @@ export class Conditions {
     return this;
   }
 
+  /** Conditions without values: they stand in the statement itself, and so in a plan that is made once. */
+  always(...conditions: string[]): this {
+    this.conditions.push(...conditions);
+    return this;
+  }
+
   /** Adds a value and gives its parameter. */
   value(value: unknown): string {
     return `$${this.values.push(value)}`;

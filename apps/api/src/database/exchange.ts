@@ -7,18 +7,42 @@ export interface Statement {
   values?: readonly unknown[];
 }
 
-/** Texts are written in the source, and are few; should one be made of what a client says, no connection fills up with statements. */
-const MOST_PREPARED = 500;
-/** Names of prepared statements, the same on every connection. */
-const names = new Map<string, string>();
+/** On a connection. Pages of messages name their days, so that there are new texts every day; those asked for least recently are closed. */
+const MOST_PREPARED = 200;
 
 interface Column {
   name: string;
   parse: (text: string) => unknown;
 }
 
-/** What each connection has prepared: the columns by the statement's name. */
-const preparedOn = new WeakMap<Connection, Map<string, Column[]>>();
+interface Prepared {
+  name: string;
+  /** Undefined: whether it is prepared is not known. */
+  columns: Column[] | undefined;
+}
+
+/** What a connection has prepared. */
+class PreparedStatements {
+  /** By their text, in the order of their last use. */
+  private readonly statements = new Map<string, Prepared>();
+  private made = 0;
+
+  /** Of a query; what is none costs nothing to plan, and is not prepared. `onForgotten` hears of one that gave its place up. */
+  of(text: string, onForgotten: (name: string) => void): Prepared | undefined {
+    if (!/^\s*(SELECT|WITH)\b/.test(text)) return undefined;
+    const statement = this.statements.get(text) ?? { name: `api_${++this.made}`, columns: undefined };
+    this.statements.delete(text);
+    this.statements.set(text, statement);
+    if (this.statements.size > MOST_PREPARED) {
+      const [oldest, { name }] = this.statements.entries().next().value!;
+      this.statements.delete(oldest);
+      onForgotten(name);
+    }
+    return statement;
+  }
+}
+
+const preparedOn = new WeakMap<Connection, PreparedStatements>();
 
 /**
  * Sends statements in one message and resolves with the rows of each. When one fails, those behind it are not run. Outside of BEGIN and
@@ -36,7 +60,9 @@ export function exchange(client: PoolClient, statements: readonly Statement[], l
  */
 class Exchange implements Submittable {
   private at = 0;
-  private readonly described: (Column[] | undefined)[] = [];
+  /** Of each statement, as far as it is prepared. */
+  private prepared: (Prepared | undefined)[] = [];
+  private readonly columns: (Column[] | undefined)[] = [];
   private readonly rows: unknown[][];
 
   constructor(
@@ -50,20 +76,23 @@ class Exchange implements Submittable {
   }
 
   submit(connection: Connection): void {
-    const prepared = preparedOf(connection);
     // Before anything is sent: a value that cannot be written must not leave half of an exchange behind.
     const bound = this.statements.map(({ values = [] }) => values.map((value) => prepareValue(value)));
+    const prepared = preparedOf(connection);
     connection.stream.cork();
+    // Before all others: the server skips what is behind a statement that fails.
+    const close = (name: string) => connection.close({ type: 'S', name }, false);
+    this.prepared = this.statements.map(({ text }) => prepared.of(text, close));
     for (const [at, { text }] of this.statements.entries()) {
-      const name = nameOf(text);
-      this.described[at] = prepared.get(name);
-      if (!this.described[at]) {
+      const { name, columns } = this.prepared[at] ?? { name: '', columns: undefined };
+      this.columns[at] = columns;
+      if (!columns) {
         // Left from an exchange that failed behind it, it would be there already; there is no harm in closing none.
-        if (name !== '') connection.close({ type: 'S', name }, false);
+        if (name !== '') close(name);
         connection.parse({ name, text, types: [] }, false);
       }
       connection.bind({ statement: name, values: bound[at] }, false);
-      if (!this.described[at]) connection.describe({ type: 'P' }, false);
+      if (!columns) connection.describe({ type: 'P' }, false);
       connection.execute(null, false);
     }
     connection.sync();
@@ -71,7 +100,7 @@ class Exchange implements Submittable {
   }
 
   handleRowDescription({ fields }: { fields: FieldDef[] }): void {
-    this.described[this.at] = fields.map(({ name, dataTypeID }) => ({
+    this.columns[this.at] = fields.map(({ name, dataTypeID }) => ({
       name,
       parse: pg.types.getTypeParser(dataTypeID, 'text') as Column['parse'],
     }));
@@ -79,7 +108,7 @@ class Exchange implements Submittable {
 
   handleDataRow({ fields }: { fields: (string | null)[] }): void {
     const row: Record<string, unknown> = {};
-    const columns = this.described[this.at]!;
+    const columns = this.columns[this.at]!;
     for (let at = 0; at < columns.length; at++) {
       const { name, parse } = columns[at]!;
       const text = fields[at]!;
@@ -92,34 +121,20 @@ class Exchange implements Submittable {
     this.at += 1;
   }
 
-  handleReadyForQuery(connection: Connection): void {
-    const prepared = preparedOf(connection);
-    for (const [at, { text }] of this.statements.entries()) {
-      const name = nameOf(text);
-      if (name !== '') prepared.set(name, this.described[at] ?? []);
-    }
+  handleReadyForQuery(): void {
+    for (const [at, statement] of this.prepared.entries()) if (statement) statement.columns = this.columns[at] ?? [];
     this.callback(undefined, this.rows);
   }
 
-  handleError(error: Error, connection: Connection): void {
+  handleError(error: Error): void {
     // Whether it was prepared is not known; or it was, and the tables have changed since.
-    for (const { text } of this.statements) preparedOf(connection).delete(nameOf(text));
+    for (const statement of this.prepared) if (statement) statement.columns = undefined;
     this.callback(error);
   }
 }
 
-function preparedOf(connection: Connection): Map<string, Column[]> {
+function preparedOf(connection: Connection): PreparedStatements {
   let prepared = preparedOn.get(connection);
-  if (!prepared) preparedOn.set(connection, (prepared = new Map<string, Column[]>()));
+  if (!prepared) preparedOn.set(connection, (prepared = new PreparedStatements()));
   return prepared;
-}
-
-/** Empty: not prepared. What is no query costs nothing to plan, and a cursor's rows are not the same each time. */
-function nameOf(text: string): string {
-  let name = names.get(text);
-  if (name !== undefined) return name;
-  if (!/^\s*(SELECT|WITH)\b/.test(text) || names.size >= MOST_PREPARED) return '';
-  name = `api_${names.size + 1}`;
-  names.set(text, name);
-  return name;
 }

@@ -359,7 +359,7 @@ describe('messages by what few messages have, where PostgreSQL expects many', ()
     const { rows } = await sql.query<{ batchId: string }>('SELECT batch_id AS "batchId" FROM batches ORDER BY batch_id LIMIT 1');
     const filter = filterOf(rows[0]!.batchId);
     const days = await readingAs(sql, tenantId, async (read) => {
-      await listMessages(read, filter, new ListRequest('list', messageKeys(filter), { limit: 50 }));
+      await planned(read, (explaining) => listMessages(explaining, filter, new ListRequest('list', messageKeys(filter), { limit: 50 })));
       const locked = await read<{ day: string }>(
         `SELECT relation::regclass::text AS day FROM pg_locks
          WHERE pid = pg_backend_pid() AND relation IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'messages'::regclass)`,

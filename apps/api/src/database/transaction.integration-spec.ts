@@ -10,8 +10,9 @@ const WRITE: TransactionKind = { begin: 'BEGIN', isReadOnly: false };
 const SETTINGS = `
   SELECT current_user AS role, coalesce(current_setting('app.tenant', true), '') AS tenant, coalesce(current_setting('app.platform', true), '') AS platform,
     current_setting('statement_timeout') AS "limit", current_setting('transaction_read_only') AS "readOnly",
-    current_setting('transaction_isolation') AS isolation, current_setting('plan_cache_mode') AS planning`;
-const WITHIN = { role: 'tallystick_api', tenant: "o'neil", platform: 'off', limit: '10s', readOnly: 'on' };
+    current_setting('transaction_isolation') AS isolation, current_setting('plan_cache_mode') AS planning,
+    current_setting('enable_sort') || ' ' || current_setting('enable_bitmapscan') AS sorts`;
+const WITHIN = { role: 'tallystick_api', tenant: "o'neil", platform: 'off', limit: '10s', readOnly: 'on', sorts: 'on on' };
 const OUTSIDE = {
   role: 'postgres',
   tenant: '',
@@ -20,6 +21,7 @@ const OUTSIDE = {
   readOnly: 'off',
   isolation: 'read committed',
   planning: 'auto',
+  sorts: 'on on',
 };
 
 describe('Transaction', () => {
@@ -51,12 +53,13 @@ describe('Transaction', () => {
       const [first] = await read<{ planning: string }>(SETTINGS, [], 'once');
       const brokers = () => read<{ count: string }>('SELECT count(*) FROM broker_state');
       const before = await brokers();
+      const [inOrder] = await read<{ planning: string; sorts: string }>(SETTINGS, [], 'once, in order');
       await other.query(`INSERT INTO broker_state (broker) VALUES ('new')`);
-      return [first!.planning, await brokers(), before, (await read<{ planning: string }>(SETTINGS))[0]!.planning];
+      return [first!.planning, inOrder!.sorts, await brokers(), before, (await read<{ planning: string }>(SETTINGS))[0]!.planning];
     });
     await transaction.commit();
     await other.end();
-    expect(seen).toEqual(['force_generic_plan', [{ count: '0' }], [{ count: '0' }], 'force_custom_plan']);
+    expect(seen).toEqual(['force_generic_plan', 'off off', [{ count: '0' }], [{ count: '0' }], 'force_custom_plan']);
     expect(await leftBehind()).toEqual(OUTSIDE);
   });
 
@@ -194,6 +197,33 @@ describe('Transaction', () => {
     await pool.query('ALTER TABLE shifting ALTER n TYPE text');
     await expect(ask()).rejects.toThrow('cached plan must not change result type');
     expect(await ask()).toEqual([{ n: '1' }]);
+  });
+
+  it('keeps the statements that were asked for last, and closes the others', async () => {
+    const ask = async (text: string) => {
+      const transaction = await begin(ONCE);
+      // One that fails has given its connection back.
+      await transaction
+        .run((read) => read(text))
+        .then(
+          () => transaction.release(),
+          () => undefined,
+        );
+    };
+    const prepared = async () => (await pool.query<{ statement: string }>('SELECT statement FROM pg_prepared_statements')).rows;
+    for (let n = 0; n < 300; n++) {
+      await ask(`SELECT 'always'`);
+      await ask(`SELECT ${n}`);
+      // Behind what fails, the server skips all: also what would close another.
+      if (n % 10 === 0) await ask(`SELECT nothing, ${n}`);
+    }
+    const texts = (await prepared()).map(({ statement }) => statement);
+    expect(texts.length).toBeLessThanOrEqual(200);
+    expect(texts).toContain(`SELECT 'always'`);
+    expect(texts).toContain('SELECT 299');
+    expect(texts).not.toContain('SELECT 0');
+    await ask('SELECT 0');
+    expect((await prepared()).map(({ statement }) => statement)).toContain('SELECT 0');
   });
 
   it('throws a connection away that breaks in it', async () => {

@@ -11,9 +11,10 @@ export interface Sight {
 
 /**
  * When a statement is planned: for its values each time it is run, which leaves out partitions that they exclude, or `once` on each
- * connection for any values. That spares the planning of all partitions, and is for what has one good plan.
+ * connection for any values. That spares the planning of all partitions, and is for what has one good plan. `once, in order`: that
+ * plan reads an index in the order that is asked for, up to the limit; for any times, PostgreSQL would expect few rows and sort them.
  */
-export type Planning = 'each time' | 'once';
+export type Planning = 'each time' | 'once' | 'once, in order';
 
 /** One statement of a read; rows have the columns that the statement names. Those that are asked for at once go in one message. */
 export type Reader = (<Row>(sql: string, parameters?: readonly unknown[], planning?: Planning) => Promise<Row[]>) & {
@@ -27,9 +28,18 @@ export const STATEMENT_LIMIT_MS = 10_000;
 const SIGHT = `
   SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
     set_config('app.tenant', $1, true), set_config('app.platform', $2, true), set_config('transaction_read_only', $3, true),
-    set_config('plan_cache_mode', $4, true)`;
-const PLAN = `SELECT set_config('plan_cache_mode', $1, true)`;
-const PLAN_CACHE_MODE = { 'each time': 'force_custom_plan', once: 'force_generic_plan' };
+    ${planningSettings('$4', '$5')}`;
+const PLAN = `SELECT ${planningSettings('$1', '$2')}`;
+
+/** `sorts`: whether a plan may sort rows and read them in the order of the table, if there is another way. */
+function planningSettings(mode: string, sorts: string): string {
+  return `set_config('plan_cache_mode', ${mode}, true), set_config('enable_sort', ${sorts}, true), set_config('enable_bitmapscan', ${sorts}, true)`;
+}
+const PLANNING_SETTINGS: Record<Planning, [mode: string, sorts: string]> = {
+  'each time': ['force_custom_plan', 'on'],
+  once: ['force_generic_plan', 'on'],
+  'once, in order': ['force_generic_plan', 'off'],
+};
 
 interface Asked extends Statement {
   planning: Planning;
@@ -128,14 +138,14 @@ export class Transaction {
   /** What goes before a statement. */
   private before(planning: Planning): Statement[] {
     const { begin, isReadOnly } = this.kind;
-    const [last, mode] = [this.planning, PLAN_CACHE_MODE[planning]];
+    const [last, settings] = [this.planning, PLANNING_SETTINGS[planning]];
     this.planning = planning;
     if (last !== undefined) {
       if (begin === undefined) throw new Error('a second statement would not be in the transaction of the first');
-      return last === planning ? [] : [{ text: PLAN, values: [mode] }];
+      return last === planning ? [] : [{ text: PLAN, values: settings }];
     }
     const { tenantId, isPlatform } = this.sight;
-    const sight = { text: SIGHT, values: [tenantId ?? '', isPlatform ? 'on' : 'off', isReadOnly ? 'on' : 'off', mode] };
+    const sight = { text: SIGHT, values: [tenantId ?? '', isPlatform ? 'on' : 'off', isReadOnly ? 'on' : 'off', ...settings] };
     return begin === undefined ? [sight] : [{ text: begin }, sight];
   }
 

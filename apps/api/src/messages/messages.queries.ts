@@ -1,11 +1,11 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import { Conditions } from '../database/conditions.js';
-import type { Reader } from '../database/database.js';
+import type { Planning, Reader } from '../database/database.js';
 import { jsonTime } from '../database/json-time.js';
 import type { CursorKey } from '../http/cursor.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
-import type { TimeRange } from '../http/time-range.js';
+import { DAY_MS, type TimeRange } from '../http/time-range.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
 
 /** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
@@ -72,43 +72,81 @@ export function messageKeys({ batchId }: MessagesFilter): CursorKey[] {
   return batchId === undefined ? ['uuid'] : ['int', 'uuid'];
 }
 
+/**
+ * What a page is read by, each an index that has its rows in order: a batch's leaves, a device's or a tenant's messages, or all by time.
+ * UUIDv7 begins with received_at, so both orders are the same.
+ */
+const ORDER = {
+  batch: 'm.leaf_index DESC, m.message_id DESC',
+  device: 'm.received_at DESC, m.message_id DESC',
+  // The tenant is one. Named first, it leaves no other index: how many messages it has among the others' is not known to a plan made once.
+  tenant: 'm.tenant_id DESC, m.message_id DESC',
+  time: 'm.message_id DESC',
+};
+
+type MessagesPath = keyof typeof ORDER;
+
+const TENANT_IS: Record<MessagesPath, string> = {
+  // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
+  batch: '(m.tenant_id = ?) IS TRUE',
+  device: 'm.tenant_id = ?',
+  // An equality would make the order by tenant one by message_id alone.
+  tenant: 'm.tenant_id = ANY (?)',
+  time: 'm.tenant_id = ?',
+};
+
 /** Newest first; of a batch, from its last leaf to its first, which is nearly the same: a clock may have been set back, and a replay is older. */
 export async function listMessages(read: Reader, filter: MessagesFilter, list: ListRequest): Promise<Page<JsonText>> {
-  const { batchId, deviceId } = filter;
   const tenants = await tenantsOf(read, filter);
-  // Equality wherever it can be: only then does a tenant's or a device's index give the rows in order.
+  // Equality wherever it can be: only then does a device's index give the rows in order.
   const [tenantId, otherTenants] = tenants && tenants.length !== 1 ? [undefined, tenants] : [tenants?.[0], undefined];
-  const days = batchId === undefined ? undefined : await daysOf(read, batchId);
-  if (batchId !== undefined && !days) return list.page<JsonText>([], () => []);
-  // UUIDv7 begins with received_at, so both orders are the same; each serves one index. By message_id, a tenant's index or the newest
-  // partitions are read backwards until the page is full; by received_at, a device's own index is. A batch's has its leaves.
-  const order = days ? LAST_LEAF_FIRST : deviceId === undefined ? 'm.message_id DESC' : 'm.received_at DESC, m.message_id DESC';
-  const [leafIndex, messageId] = days ? (list.after ?? []) : [undefined, list.after?.[0]];
+  const path = pathOf({ ...filter, tenantId });
+  const days = filter.batchId === undefined ? daysWithin(filter, list.nowMs) : await daysOf(read, filter.batchId);
+  if (path === 'batch' && !days) return list.page<JsonText>([], () => []);
+  const messageId = list.after?.at(-1);
   const fromId = filter.from && uuidv7Floor(filter.from.getTime());
   const toId = filter.to && uuidv7Floor(filter.to.getTime());
-  const beforeId = (days ? undefined : messageId) ?? toId;
+  const beforeId = (path === 'batch' ? undefined : messageId) ?? toId;
   const matches = await messagesContaining(read, filter, [fromId, beforeId, tenantId, filter.siteId, list.limit + 1]);
+  const planning = planningOf(path, filter, otherTenants, days);
   const where = new Conditions()
     .and('m.message_hash = ?', filter.hash)
-    .and('m.device_id = ?', deviceId)
-    // A batch has one tenant. With two indexes to choose from, PostgreSQL would take both, and read all that the tenant has besides.
-    .and(days ? `(m.tenant_id = ?) IS TRUE` : 'm.tenant_id = ?', tenantId)
+    .and('m.device_id = ?', filter.deviceId)
+    .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
-    .and('m.batch_id = ?', batchId)
-    .and('m.message_id >= ?::uuid', days?.fromId)
-    .and('m.message_id < ?::uuid', days?.beforeId)
-    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', leafIndex, messageId)
+    .and('m.batch_id = ?', filter.batchId)
+    .always(...(path === 'batch' || planning === 'once, in order' ? conditionsOf(days) : []))
+    .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', matches);
-  // A device's index is the one plan for any. All others are planned for their values: those leave out the partitions of other days before
-  // any of them is locked and opened, of which there may be a thousand.
-  const planning = tenantId !== undefined && deviceId !== undefined && !days ? 'once' : 'each time';
-  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${order} LIMIT ${where.value(list.limit + 1)}`;
-  const rows = await read<PageRow>(page(found, order), where.values, planning);
-  return messagePage(rows, list, (row) => (days ? [String(row.leafIndex), row.messageId] : [row.messageId]));
+  // A number, not a parameter: for any number of rows, PostgreSQL would expect a tenth of all.
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${ORDER[path]} LIMIT ${list.limit + 1}`;
+  const rows = await read<PageRow>(page(found, ORDER[path]), where.values, planning);
+  return messagePage(rows, list, (row) => (path === 'batch' ? [String(row.leafIndex), row.messageId] : [row.messageId]));
+}
+
+function pathOf({ batchId, deviceId, tenantId, hash, data }: MessagesFilter): MessagesPath {
+  if (batchId !== undefined) return 'batch';
+  if (deviceId !== undefined) return 'device';
+  return tenantId !== undefined && hash === undefined && data === undefined ? 'tenant' : 'time';
+}
+
+/**
+ * Planned once is what has one good plan for any values: how many messages have a hash or contain a JSON decides by which index they are
+ * read. And what looks into few days, or into all of them anyway: such a plan locks and opens each of its days when it is run.
+ */
+function planningOf(path: MessagesPath, filter: MessagesFilter, otherTenants: string[] | undefined, days: Days | undefined): Planning {
+  const { hash, siteId, data, from, to } = filter;
+  const isOnce = {
+    batch: isFew(days) && [siteId, from, to].every((value) => value === undefined),
+    device: true,
+    tenant: isFew(days),
+    time: isFew(days) && siteId === undefined,
+  };
+  return [hash, data, otherTenants].every((value) => value === undefined) && isOnce[path] ? 'once, in order' : 'each time';
 }
 
 /**
@@ -142,33 +180,57 @@ export async function listBatchMessages(read: Reader, batchId: string, list: Lis
   const days = await daysOf(read, batchId);
   if (!days) return undefined;
   const [leafIndex, messageId] = list.after ?? [];
-  const rows = await read<PageRow>(
-    page(
-      `SELECT m.* FROM messages m
-       WHERE m.batch_id = $1 AND m.message_id >= $2::uuid AND m.message_id < $3::uuid AND (m.leaf_index, m.message_id) > ($4::int, $5::uuid)
-       ORDER BY ${LEAF_ORDER}
-       LIMIT $6`,
-      LEAF_ORDER,
-    ),
-    [batchId, days.fromId, days.beforeId, leafIndex ?? -1, messageId ?? NO_UUID, list.limit + 1],
-  );
+  const where = new Conditions()
+    .and('m.batch_id = ?', batchId)
+    .always(...conditionsOf(days))
+    .and('(m.leaf_index, m.message_id) > (?::int, ?::uuid)', leafIndex ?? -1, messageId ?? NO_UUID);
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${LEAF_ORDER} LIMIT ${list.limit + 1}`;
+  const rows = await read<PageRow>(page(found, LEAF_ORDER), where.values, isFew(days) ? 'once, in order' : 'each time');
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
-const LAST_LEAF_FIRST = 'm.leaf_index DESC, m.message_id DESC';
 
-/**
- * The days of a batch that the reader sees, as ids: the partitions to look into. Whole days, of which a planner concludes nothing else:
- * given the exact span, it expects a handful of rows and sorts the whole batch instead of reading the leaves' index up to the page.
- */
-async function daysOf(read: Reader, batchId: string): Promise<{ fromId: string; beforeId: string } | undefined> {
-  const [days] = await read<{ from: Date; before: Date }>(
-    `SELECT date_trunc('day', start_timestamp, 'UTC') AS "from", date_trunc('day', end_timestamp, 'UTC') + interval '24 hours' AS "before"
-     FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
+/** Whole days, UTC, each a partition of messages. In a statement's text they tell PostgreSQL its partitions, and are the same for many. */
+interface Days {
+  fromMs: number;
+  /** Undefined: all that there are from then on. */
+  beforeMs: number | undefined;
+  count: number;
+}
+
+const MOST_DAYS_PLANNED_ONCE = 8;
+
+function isFew(days: Days | undefined): boolean {
+  return days !== undefined && days.count <= MOST_DAYS_PLANNED_ONCE;
+}
+
+function daysBetween(from: Date, last: Date): Days {
+  const fromMs = Math.floor(from.getTime() / DAY_MS) * DAY_MS;
+  const beforeMs = (Math.floor(last.getTime() / DAY_MS) + 1) * DAY_MS;
+  return { fromMs, beforeMs, count: (beforeMs - fromMs) / DAY_MS };
+}
+
+/** Undefined: from the first day there is. */
+function daysWithin({ from, to }: TimeRange, nowMs: number): Days | undefined {
+  const days = from && daysBetween(from, to ?? new Date(nowMs));
+  return days && !to ? { ...days, beforeMs: undefined } : days;
+}
+
+/** The days of a batch that the reader sees; undefined when there is none. */
+async function daysOf(read: Reader, batchId: string): Promise<Days | undefined> {
+  const [batch] = await read<{ from: Date; last: Date }>(
+    `SELECT start_timestamp AS "from", end_timestamp AS last FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
     [batchId, read.tenantId],
+    'once, in order',
   );
-  return days && { fromId: uuidv7Floor(days.from.getTime()), beforeId: uuidv7Floor(days.before.getTime()) };
+  return batch && daysBetween(batch.from, batch.last);
+}
+
+function conditionsOf(days: Days | undefined): string[] {
+  if (!days) return [];
+  const from = `m.message_id >= '${uuidv7Floor(days.fromMs)}'::uuid`;
+  return days.beforeMs === undefined ? [from] : [from, `m.message_id < '${uuidv7Floor(days.beforeMs)}'::uuid`];
 }
 
 /** One message with the state of its batch. */
