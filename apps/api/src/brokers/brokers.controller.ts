@@ -6,6 +6,7 @@ import { Database, type Reader } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { ListQuery } from '../http/list-query.dto.js';
 import { type CursorKey } from '../http/cursor.js';
+import type { JsonText } from '../http/json-text.js';
 import { ListRequest, type Page } from '../http/list.js';
 import { invalidParameter, Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
@@ -186,7 +187,7 @@ export class BrokersController {
   @Get(':broker/events')
   @ApiOkResponse({ description: 'A page of events.', type: EventPage })
   @Failures({ notFound: 'BROKER_NOT_FOUND' })
-  async events(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: EventsQuery): Promise<EventPage> {
+  async events(@Caller() caller: Principal, @Param() { broker }: BrokerPath, @Query() query: EventsQuery): Promise<Page<JsonText>> {
     const list = listOf(broker, 'events', ['time', 'bigint'], query);
     const range = timeRange(query, { nowMs: list.nowMs, bounded: false });
     return this.listed(caller, broker, (read) => listEvents(read, broker, { ...query, ...range }, list));

@@ -4,13 +4,14 @@ import type { Response } from 'express';
 import { Access, Caller } from '../auth/access.js';
 import type { Principal } from '../auth/principal.js';
 import { EventSummary } from '../brokers/events.dto.js';
+import { EVENT_COLUMNS } from '../brokers/events.queries.js';
 import { findBroker } from '../brokers/brokers.queries.js';
 import type { Reader } from '../database/database.js';
 import { Failures } from '../http/documented.js';
 import { Problem } from '../http/problem.js';
 import { timeRange } from '../http/time-range.js';
 import { ExportedMessage, ExportedMetric, ExportEnd, ExportEventsQuery, ExportMessagesQuery, ExportMetricsQuery } from './export.dto.js';
-import { EVENT_COLUMNS, eventRows, MESSAGE_COLUMNS, messageRows, METRIC_COLUMNS, metricRows } from './export.queries.js';
+import { eventRows, MESSAGE_COLUMNS, messageRows, METRIC_COLUMNS, metricRows } from './export.queries.js';
 import { Exports } from './exports.js';
 
 const EXAMPLE_END = { _end: { count: 0, sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' } };

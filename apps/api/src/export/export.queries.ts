@@ -1,6 +1,7 @@
 import { uuidv7Floor } from '@tallystick/persistence';
+import { EVENT_COLUMNS, type EventsFilter } from '../brokers/events.queries.js';
 import type { Reader } from '../database/database.js';
-import { jsonTime } from '../database/json-time.js';
+import { jsonTime, selected } from '../database/json-columns.js';
 import type { TimeRange } from '../http/time-range.js';
 import { type MessagesFilter, tenantsOf } from '../messages/messages.queries.js';
 
@@ -37,24 +38,6 @@ export const MESSAGE_COLUMNS = {
 };
 const NO_PAYLOAD = 'null}';
 
-export const EVENT_COLUMNS = {
-  eventId: 'e.id::text',
-  ts: jsonTime('e.ts'),
-  receivedAt: jsonTime('e.received_at'),
-  action: 'e.action',
-  client: 'e.client',
-  topic: 'e.topic',
-  qos: 'e.qos',
-  username: 'e.username',
-  address: 'e.address',
-  port: 'e.port',
-  reason: 'e.reason',
-  truncated: 'e.truncated',
-  packetId: 'e.packet_id',
-  lineCount: 'e.line_count',
-  raw: 'e.raw',
-};
-
 export const METRIC_COLUMNS = { metric: 'v.metric', value: 'v.value', ts: jsonTime('v.ts') };
 
 /** Oldest first. */
@@ -89,11 +72,6 @@ export async function* messageRows(read: Reader, filter: MessagesFilter): AsyncG
     }
     yield rows.slice(given);
   }
-}
-
-export interface EventsFilter extends TimeRange {
-  action?: string;
-  client?: string;
 }
 
 /** Oldest first. */
@@ -142,9 +120,8 @@ async function* fetched(
   rest: string,
   parameters: readonly unknown[],
 ): AsyncGenerator<string[]> {
-  const selected = Object.entries(columns).map(([name, sql]) => `${sql} AS "${name}"`);
   await read(
-    `DECLARE exported NO SCROLL CURSOR FOR SELECT row_to_json(r)::text AS json FROM (SELECT ${selected.join(', ')} ${rest}) r`,
+    `DECLARE exported NO SCROLL CURSOR FOR SELECT row_to_json(r)::text AS json FROM (SELECT ${selected(columns)} ${rest}) r`,
     parameters,
   );
   for (;;) {

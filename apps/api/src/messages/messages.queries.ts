@@ -1,7 +1,7 @@
 import { uuidv7Floor } from '@tallystick/persistence';
 import { Conditions } from '../database/conditions.js';
 import type { Planning, Reader } from '../database/database.js';
-import { jsonTime } from '../database/json-time.js';
+import { jsonTime, selected } from '../database/json-columns.js';
 import type { CursorKey } from '../http/cursor.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
@@ -41,10 +41,6 @@ const JSON_SUMMARY = {
   deviceTimestamp: jsonTime(SUMMARY.deviceTimestamp),
   deviceSeq: `${SUMMARY.deviceSeq}::text`,
 };
-const columns = (all: Record<string, string>) =>
-  Object.entries(all)
-    .map(([name, sql]) => `${sql} AS "${name}"`)
-    .join(', ');
 /**
  * The payload's own JSON text. Not jsonb's text of it: that writes numbers out in full, so that a payload of 256 KiB with 1e131071 in it
  * many times over would become gigabytes.
@@ -54,7 +50,7 @@ const rawDataColumn = (condition = 'true') =>
 
 /** The columns of a summary; `rawData` only where the given condition holds. */
 export function summaryColumns(condition?: string): string {
-  return `${columns(SUMMARY)}, ${rawDataColumn(condition)}`;
+  return `${selected(SUMMARY)}, ${rawDataColumn(condition)}`;
 }
 
 export interface MessagesFilter extends TimeRange {
@@ -284,7 +280,7 @@ function page(found: string, order: string): string {
       FROM (${found}) m
       WINDOW so_far AS (ORDER BY ${order})
     ) m
-    CROSS JOIN LATERAL (SELECT ${columns(JSON_SUMMARY)}) s
+    CROSS JOIN LATERAL (SELECT ${selected(JSON_SUMMARY)}) s
     WHERE m.bytes_before < ${PAGE_BYTES}
     ORDER BY ${order}`;
 }
