@@ -41,4 +41,28 @@ describe('ExpressServer', () => {
       expect(server.listening).toBe(false);
     },
   );
+
+  it('is closed although a client does not read its answer, and waits for one that is still made', async () => {
+    const adapter = new ExpressServer(50);
+    adapter.initHttpServer();
+    const express = adapter.getInstance<Express>();
+    const server = adapter.getHttpServer() as Server;
+    let finish: () => void = () => undefined;
+    express.get('/large', (_, response) => void response.send(Buffer.alloc(64 * 1024 * 1024)));
+    express.get('/slow', (_, response) => void (finish = () => response.send('done')));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const reader = connect(port, '127.0.0.1');
+    reader.write('GET /large HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(reader, 'readable');
+    const slow = fetch(`http://127.0.0.1:${port}/slow`, { headers: { connection: 'close' } });
+    await once(server, 'request');
+    const closed = adapter.close();
+    const isClosed = () => Promise.race([closed?.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 200))]);
+    expect(await isClosed()).toBe(false);
+    finish();
+    expect(await (await slow).text()).toBe('done');
+    expect(await isClosed()).toBe(true);
+    reader.destroy();
+  });
 });

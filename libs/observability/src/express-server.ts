@@ -3,6 +3,9 @@ import type { Socket } from 'node:net';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express } from 'express';
 
+/** How long a client may take, once we stop, to read an answer that is complete. Below SHUTDOWN_LIMIT_MS, with time for what closes after HTTP. */
+const READING_LIMIT_MS = 5_000;
+
 /**
  * Express gives each request and response its own prototype. Doing so to an object that another class has made costs V8 a quarter of a small
  * answer, and keeps what hangs on it until the next full collection. So here both are made with Express' prototype. Nest's options of an
@@ -10,6 +13,10 @@ import type { Express } from 'express';
  */
 export class ExpressServer extends ExpressAdapter {
   private readonly connections = new Set<Socket & { _httpMessage?: ServerResponse | null }>();
+
+  constructor(private readonly readingLimitMs = READING_LIMIT_MS) {
+    super();
+  }
 
   override initHttpServer(): void {
     const express = this.getInstance<Express>();
@@ -23,10 +30,16 @@ export class ExpressServer extends ExpressAdapter {
     });
   }
 
-  /** Ends what has sent no request, or half of one: nothing has begun for it, and Node would wait for the rest. */
+  /**
+   * Ends what has sent no request, or half of one: nothing has begun for it, and Node would wait for the rest. And later, what does not read
+   * its answer.
+   */
   override close(): Promise<unknown> | undefined {
     const closed = super.close();
     for (const connection of this.connections) if (!connection._httpMessage?.req.complete) connection.destroy();
+    setTimeout(() => {
+      for (const connection of this.connections) if (connection._httpMessage?.writableEnded) connection.destroy();
+    }, this.readingLimitMs).unref();
     return closed;
   }
 }
