@@ -7,8 +7,11 @@ export interface Statement {
   values?: readonly unknown[];
 }
 
-/** On a connection. Pages of messages name their days, so that there are new texts every day; those asked for least recently are closed. */
-const MOST_PREPARED = 200;
+/**
+ * On each connection; many times what one exchange has. Pages of messages name their days, of which a client may ask for any: the texts asked
+ * for least recently are closed, since each keeps a plan in the server's memory.
+ */
+const MOST_PREPARED = 100;
 
 interface Column {
   name: string;

@@ -170,6 +170,19 @@ describe('a list that is asked for as the role of the API', () => {
     expect(rows).toBeLessThan(FEW / 6);
   });
 
+  it.each([
+    ['the platform', null, 100_001],
+    ['a tenant that names itself', TENANT, 2_000],
+  ])('expects of the rows that %s sees at least half, and asks once who is asking', async (_, tenantId, rows) => {
+    const nodes = await reading(tenantId, (read) =>
+      planned(read, (explaining) => explaining('SELECT raw_data FROM messages WHERE $1::text IS NULL OR tenant_id = $1', [tenantId])),
+    );
+    const scans = readingOf(/^messages/, nodes);
+    expect(rowsRead(nodes.filter((node) => node['Parent Relationship'] === 'InitPlan'))).toBeLessThanOrEqual(2);
+    expect(scans.reduce((sum, node) => sum + node['Actual Rows'], 0)).toBe(rows);
+    expect(scans.reduce((sum, node) => sum + node['Plan Rows'], 0)).toBeGreaterThan(rows * 0.4);
+  });
+
   it('counts what a device has sent from the index alone', async () => {
     const counting = (await plannedOf(device)).filter((node) => node['Node Type'] === 'Index Only Scan');
     expect(counting.length).toBeGreaterThan(0);
@@ -369,6 +382,16 @@ describe('messages by what few messages have, where PostgreSQL expects many', ()
     expect(days.length).toBeGreaterThan(0);
     // Yesterday, today, and what is made ahead.
     expect(days.length).toBeLessThanOrEqual(4);
+  });
+
+  it('reads the oldest batch alone of tables that were never analyzed', async () => {
+    const unknown = await databaseWith(FEW_BATCHES.slice(0, -1));
+    const { rows } = await unknown.query<{ batchId: string }>('SELECT batch_id AS "batchId" FROM batches ORDER BY batch_id LIMIT 1');
+    const filter = { batchId: rows[0]!.batchId, from: hoursAgo(72) };
+    const list = new ListRequest('list', messageKeys(filter), { limit: 50 });
+    const nodes = await readingAs(unknown, TENANT, (read) => planned(read, (explaining) => listMessages(explaining, filter, list)));
+    expect(rowsRead(readingOf(/^messages/, nodes))).toBeLessThanOrEqual(1_000);
+    await unknown.end();
   });
 
   it('reads no others for a hash that none has, where all have another', async () => {

@@ -5,7 +5,8 @@ import { jsonTime, selected } from '../database/json-columns.js';
 import type { CursorKey } from '../http/cursor.js';
 import { JsonText } from '../http/json-text.js';
 import type { ListRequest, Page } from '../http/list.js';
-import { DAY_MS, type TimeRange } from '../http/time-range.js';
+import type { TimeRange } from '../http/time-range.js';
+import { conditionsOf, type Days, daysOf, daysWithin, isFew } from './message-days.js';
 import type { MessageBatch, MessageDetails, MessageSummary } from './messages.dto.js';
 
 /** A page ends before it gets larger than this; 500 payloads of the largest size would be 128 MB. */
@@ -111,15 +112,14 @@ export async function listMessages(read: Reader, filter: MessagesFilter, list: L
     .and(TENANT_IS[path], path === 'tenant' ? [tenantId] : tenantId)
     .and('m.tenant_id = ANY (?)', otherTenants)
     .and('m.batch_id = ?', filter.batchId)
-    .always(...(path === 'batch' || planning === 'once, in order' ? conditionsOf(days) : []))
+    .always(...(path === 'batch' || (planning !== 'each time' && isFew(days)) ? conditionsOf(days) : []))
     .and('(m.leaf_index, m.message_id) < (?::int, ?::uuid)', path === 'batch' ? list.after?.[0] : undefined, messageId)
     .and('m.message_id >= ?::uuid', fromId)
     .and('m.message_id < ?::uuid', beforeId)
     .and('m.site_id = ?', filter.siteId)
     .and('m.raw_data @> ?::jsonb', filter.data)
     .and('m.message_id = ANY (?::uuid[])', matches);
-  // A number, not a parameter: for any number of rows, PostgreSQL would expect a tenth of all.
-  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${ORDER[path]} LIMIT ${list.limit + 1}`;
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${ORDER[path]} LIMIT ${where.value(list.limit + 1)}`;
   const rows = await read<PageRow>(page(found, ORDER[path]), where.values, planning);
   return messagePage(rows, list, (row) => (path === 'batch' ? [String(row.leafIndex), row.messageId] : [row.messageId]));
 }
@@ -132,7 +132,8 @@ function pathOf({ batchId, deviceId, tenantId, hash, data }: MessagesFilter): Me
 
 /**
  * Planned once is what has one good plan for any values: how many messages have a hash or contain a JSON decides by which index they are
- * read. And what looks into few days, or into all of them anyway: such a plan locks and opens each of its days when it is run.
+ * read. And what looks into few days, as such a plan locks and opens each of its days when it is run; or is of a device, which may have sent
+ * at any time.
  */
 function planningOf(path: MessagesPath, filter: MessagesFilter, otherTenants: string[] | undefined, days: Days | undefined): Planning {
   const { hash, siteId, data, from, to } = filter;
@@ -180,54 +181,12 @@ export async function listBatchMessages(read: Reader, batchId: string, list: Lis
     .and('m.batch_id = ?', batchId)
     .always(...conditionsOf(days))
     .and('(m.leaf_index, m.message_id) > (?::int, ?::uuid)', leafIndex ?? -1, messageId ?? NO_UUID);
-  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${LEAF_ORDER} LIMIT ${list.limit + 1}`;
+  const found = `SELECT m.* FROM messages m ${where.sql} ORDER BY ${LEAF_ORDER} LIMIT ${where.value(list.limit + 1)}`;
   const rows = await read<PageRow>(page(found, LEAF_ORDER), where.values, isFew(days) ? 'once, in order' : 'each time');
   return messagePage(rows, list, (row) => [String(row.leafIndex), row.messageId]);
 }
 
 const LEAF_ORDER = 'm.leaf_index, m.message_id';
-
-/** Whole days, UTC, each a partition of messages. In a statement's text they tell PostgreSQL its partitions, and are the same for many. */
-interface Days {
-  fromMs: number;
-  /** Undefined: all that there are from then on. */
-  beforeMs: number | undefined;
-  count: number;
-}
-
-const MOST_DAYS_PLANNED_ONCE = 8;
-
-function isFew(days: Days | undefined): boolean {
-  return days !== undefined && days.count <= MOST_DAYS_PLANNED_ONCE;
-}
-
-function daysBetween(from: Date, last: Date): Days {
-  const fromMs = Math.floor(from.getTime() / DAY_MS) * DAY_MS;
-  const beforeMs = (Math.floor(last.getTime() / DAY_MS) + 1) * DAY_MS;
-  return { fromMs, beforeMs, count: (beforeMs - fromMs) / DAY_MS };
-}
-
-/** Undefined: from the first day there is. */
-function daysWithin({ from, to }: TimeRange, nowMs: number): Days | undefined {
-  const days = from && daysBetween(from, to ?? new Date(nowMs));
-  return days && !to ? { ...days, beforeMs: undefined } : days;
-}
-
-/** The days of a batch that the reader sees; undefined when there is none. */
-async function daysOf(read: Reader, batchId: string): Promise<Days | undefined> {
-  const [batch] = await read<{ from: Date; last: Date }>(
-    `SELECT start_timestamp AS "from", end_timestamp AS last FROM batches WHERE batch_id = $1 AND ($2::text IS NULL OR tenant_id = $2)`,
-    [batchId, read.tenantId],
-    'once, in order',
-  );
-  return batch && daysBetween(batch.from, batch.last);
-}
-
-function conditionsOf(days: Days | undefined): string[] {
-  if (!days) return [];
-  const from = `m.message_id >= '${uuidv7Floor(days.fromMs)}'::uuid`;
-  return days.beforeMs === undefined ? [from] : [from, `m.message_id < '${uuidv7Floor(days.beforeMs)}'::uuid`];
-}
 
 /** One message with the state of its batch. */
 export async function findMessage(read: Reader, messageId: string): Promise<MessageDetails | undefined> {
