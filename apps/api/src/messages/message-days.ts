@@ -10,7 +10,7 @@ export interface Days {
   count: number;
 }
 
-/** Each span of days is a plan of its own on every connection, 40 KB for a day: so many at most, or their number and size had no bound. */
+/** Each span of days is a plan of its own on every connection, some 70 KB for a day; so many days at most. */
 const FEW_DAYS = 3;
 
 /** Whether a plan is made for these days. */
