@@ -90,6 +90,18 @@ describe('docker-compose.yml', () => {
     expect(service).not.toHaveProperty('privileged');
   });
 
+  // When a container is started again, Docker mounts a tmpfs for root, with the mode of the folder below it (moby#20437). Images have a
+  // /tmp for everybody; any other folder must name who writes there.
+  it.each(services.filter(([, { user }]) => user))(
+    'lets %s write into its temporary folders also when it is started again',
+    (_, service) => {
+      const [uid, gid] = service.user!.split(':');
+      const others = service.tmpfs!.filter((mount) => !mount.startsWith('/tmp:'));
+      expect(others.length).toBeGreaterThan(0);
+      for (const mount of others) expect(mount.split(':')[1]!.split(',')).toEqual(expect.arrayContaining([`uid=${uid}`, `gid=${gid}`]));
+    },
+  );
+
   it.each(services)('starts %s again, asks after its health, and gives it the time to stop', (name, service) => {
     expect(service.restart).toBe(ONE_SHOT.includes(name) ? 'no' : 'unless-stopped');
     expect(service.healthcheck?.test[0]).toBe(WITHOUT_HEALTH.includes(name) ? undefined : 'CMD');

@@ -5,6 +5,7 @@ export interface ComposeService {
   image: string;
   build?: { context: string; dockerfile: string; target: string };
   user?: string;
+  tmpfs?: string[];
   entrypoint?: string[];
   command?: string[];
   /** null: passed on from whoever starts it, if set there */
