@@ -68,7 +68,7 @@ const QUERIES = [
   {
     ask: 'the last 100 messages of a site',
     index: 'tenant',
-    clauses: 'tenant_id = $1 AND site_id = $2 ORDER BY message_id DESC LIMIT 100',
+    clauses: 'tenant_id = $1 AND site_id = $2 ORDER BY tenant_id DESC, message_id DESC LIMIT 100',
     values: (row) => [row.tenant_id, row.site_id],
   },
   { ask: '10 ms of received_at (BRIN)', index: 'time', clauses: SHORT_SPAN, values: (row) => [row.received_at] },

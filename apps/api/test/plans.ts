@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { prepareValue } from 'pg/lib/utils.js';
 import type { Planning, Reader } from '../src/database/database.js';
+import { PLAN, PLANNING_SETTINGS } from '../src/database/transaction.js';
 
 export interface PlanNode {
   'Node Type': string;
@@ -41,12 +42,10 @@ async function explainOnce(read: Reader, text: string, values: readonly unknown[
   const literals = values.map((value) => literal(prepareValue(value) as string | number | null));
   const name = `planned_once_${++prepared}`;
   await read(`PREPARE ${name} AS ${text}`);
-  const sorts = planning === 'once' ? 'on' : 'off';
-  await read(`SET LOCAL plan_cache_mode = force_generic_plan`);
-  await read(`SELECT set_config('enable_sort', '${sorts}', true), set_config('enable_bitmapscan', '${sorts}', true)`);
+  await read(PLAN, PLANNING_SETTINGS[planning]);
   const plan = await read<Explained>(`${EXPLAIN} EXECUTE ${name}${literals.length > 0 ? `(${literals.join(', ')})` : ''}`);
   await read(`DEALLOCATE ${name}`);
-  await read(`SELECT set_config('enable_sort', 'on', true), set_config('enable_bitmapscan', 'on', true)`);
+  await read(PLAN, PLANNING_SETTINGS['each time']);
   return plan;
 }
 

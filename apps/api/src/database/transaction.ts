@@ -29,13 +29,14 @@ const SIGHT = `
   SELECT set_config('role', '${READER_ROLE}', true), set_config('statement_timeout', '${STATEMENT_LIMIT_MS}', true),
     set_config('app.tenant', $1, true), set_config('app.platform', $2, true), set_config('transaction_read_only', $3, true),
     ${planningSettings('$4', '$5')}`;
-const PLAN = `SELECT ${planningSettings('$1', '$2')}`;
+/** Sets for the rest of a transaction how statements are planned; its values are PLANNING_SETTINGS. */
+export const PLAN = `SELECT ${planningSettings('$1', '$2')}`;
 
 /** `sorts`: whether a plan may sort rows and read them in the order of the table, if there is another way. */
 function planningSettings(mode: string, sorts: string): string {
   return `set_config('plan_cache_mode', ${mode}, true), set_config('enable_sort', ${sorts}, true), set_config('enable_bitmapscan', ${sorts}, true)`;
 }
-const PLANNING_SETTINGS: Record<Planning, [mode: string, sorts: string]> = {
+export const PLANNING_SETTINGS: Record<Planning, [mode: string, sorts: string]> = {
   'each time': ['force_custom_plan', 'on'],
   once: ['force_generic_plan', 'on'],
   'once, in order': ['force_generic_plan', 'off'],
